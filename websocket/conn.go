@@ -1,0 +1,116 @@
+package websocket
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket/wire"
+)
+
+// A MessageType says what a message is: text or binary. RFC 6455, 5.6.
+type MessageType uint8
+
+const (
+	Text   = MessageType(wire.OpText)   // UTF-8
+	Binary = MessageType(wire.OpBinary) // any bytes
+)
+
+// String returns "text" or "binary".
+func (t MessageType) String() string { return wire.Opcode(t).String() }
+
+// A Stream is what a connection runs over once its opening handshake is done:
+// bytes in order, both ways. A [net.Conn] is one; so is anything that reads,
+// writes and closes, if Close makes a waiting Read and Write return.
+//
+// Where a Stream has more of net.Conn's methods they are used: with
+// SetReadDeadline, waiting for a message can be cancelled without a goroutine;
+// with SetWriteDeadline, a write can be limited without a timer; with
+// CloseWrite, the last close frame cannot be lost to a reset; with LocalAddr and
+// RemoteAddr, addresses are known.
+type Stream interface {
+	io.Reader
+	io.Writer
+	io.Closer
+}
+
+// Options are the settings of a connection that servers and clients share. A nil
+// *Options and the zero value are good: every limit is on.
+type Options struct {
+	// MaxMessage is the longest message that is received, in bytes. A longer one
+	// ends the connection with 1009 as soon as a header declares it, and Read
+	// returns [ErrMessageTooBig]. Default 1 MiB; negative: no limit, which lets
+	// the peer fill memory unless messages are taken by [Conn.Reader].
+	MaxMessage int64
+
+	// MaxFrame is the longest payload of a single frame that is received, in
+	// bytes. Default: as MaxMessage; negative: no limit.
+	MaxFrame int64
+
+	// MaxFragments is the largest number of frames that a received message may
+	// have; one more ends the connection with 1008. It bounds the work that empty
+	// fragments cost. Default 131,072; negative: no limit.
+	MaxFragments int
+
+	// AnyText turns off the check that text messages are UTF-8. Text that is
+	// not, relayed to a browser, ends the browser's connection.
+	AnyText bool
+
+	// WriteTimeout limits each write to the stream. A peer that takes nothing for
+	// so long is cut off. Default 10 s; negative: no limit.
+	WriteTimeout time.Duration
+
+	// CloseTimeout limits the closing handshake, from the sending of the close
+	// frame to the end of the stream. Default 5 s; negative: no limit.
+	CloseTimeout time.Duration
+
+	// PingInterval is the time between automatic pings. They keep proxies from
+	// ending an idle connection, find dead peers, and measure [Conn.RTT].
+	// Default 30 s; negative: no automatic pings.
+	PingInterval time.Duration
+
+	// PongTimeout is how long the connection may stay silent after an automatic
+	// ping while something waits to read from it; then it ends with
+	// [ErrPongTimeout]. Default 10 s; negative: pings are not waited for.
+	PongTimeout time.Duration
+}
+
+// Defaults of Options.
+const (
+	defaultMaxMessage   = 1 << 20
+	defaultMaxFragments = 131072
+	defaultWriteTimeout = 10 * time.Second
+	defaultCloseTimeout = 5 * time.Second
+	defaultPingInterval = 30 * time.Second
+	defaultPongTimeout  = 10 * time.Second
+)
+
+// withDefaults returns the options in force: zero where there is no limit.
+func (o *Options) withDefaults() Options {
+	var v Options
+	if o != nil {
+		v = *o
+	}
+	v.MaxMessage = setting(v.MaxMessage, defaultMaxMessage)
+	v.MaxFrame = setting(v.MaxFrame, v.MaxMessage)
+	v.MaxFragments = setting(v.MaxFragments, defaultMaxFragments)
+	v.WriteTimeout = setting(v.WriteTimeout, defaultWriteTimeout)
+	v.CloseTimeout = setting(v.CloseTimeout, defaultCloseTimeout)
+	v.PingInterval = setting(v.PingInterval, defaultPingInterval)
+	v.PongTimeout = setting(v.PongTimeout, defaultPongTimeout)
+	return v
+}
+
+// setting returns the value in force of a limit that was set to v: fallback for
+// zero, zero (no limit) for a negative one.
+func setting[T int | int64 | time.Duration](v, fallback T) T {
+	switch {
+	case v == 0:
+		return fallback
+	case v < 0:
+		return 0
+	}
+	return v
+}
