@@ -1,7 +1,6 @@
 package websocket
 
 import (
-	"context"
 	"io"
 	"net"
 	"sync"
@@ -114,3 +113,106 @@ func setting[T int | int64 | time.Duration](v, fallback T) T {
 	}
 	return v
 }
+
+// A Conn is a WebSocket connection, the server's end or the client's.
+//
+// Its methods may be called from any goroutine at any time: writes of several
+// goroutines are joined, reads wait for each other. Something must read for the
+// connection to notice pings, pongs and the peer's close; an application that
+// expects no messages keeps a Read waiting all the same.
+//
+// After an error that ends the connection, every call returns that error. The
+// end of a context does not end the connection.
+type Conn struct {
+	// Data is for the application: who the peer is, say. The library does not
+	// touch it and does not guard it.
+	Data any
+
+	stream      Stream
+	server      bool
+	handled     bool // by a Handler: its loop reads, nobody else
+	options     Options
+	subprotocol string
+	registry    *Registry
+
+	in     in
+	out    out
+	pinger pinger
+	ending ending
+}
+
+// connConfig is what an opening handshake has found out.
+type connConfig struct {
+	server      bool
+	handled     bool
+	options     Options // as the user gave them
+	subprotocol string
+	buffered    []byte // bytes that came with the handshake; copied
+	registry    *Registry
+}
+
+// Server returns the server's end of a connection whose opening handshake is
+// done. Most programs call [Accept] instead, which does it.
+func Server(s Stream, o *Options) *Conn { return newStreamConn(s, o, true) }
+
+// Client returns the client's end of a connection whose opening handshake is
+// done. Most programs call [Dial] instead, which does it.
+func Client(s Stream, o *Options) *Conn { return newStreamConn(s, o, false) }
+
+func newStreamConn(s Stream, o *Options, server bool) *Conn {
+	cfg := connConfig{server: server}
+	if o != nil {
+		cfg.options = *o
+	}
+	return newConn(s, cfg)
+}
+
+func newConn(s Stream, cfg connConfig) *Conn {
+	c := &Conn{
+		stream:      s,
+		server:      cfg.server,
+		handled:     cfg.handled,
+		options:     cfg.options.withDefaults(),
+		subprotocol: cfg.subprotocol,
+		registry:    cfg.registry,
+	}
+	c.ending.done = make(chan struct{})
+	c.in.init(c, cfg.buffered)
+	c.out.init(c)
+	c.pinger.init(c)
+	if !c.registry.add(c) {
+		go c.Close(CloseGoingAway, "") // shut down while the handshake was under way
+	}
+	return c
+}
+
+// Subprotocol returns the subprotocol that the opening handshake settled on, or
+// "". RFC 6455, 1.9.
+func (c *Conn) Subprotocol() string { return c.subprotocol }
+
+// LocalAddr returns the stream's local address, or nil where it has none.
+func (c *Conn) LocalAddr() net.Addr {
+	if s, ok := c.stream.(interface{ LocalAddr() net.Addr }); ok {
+		return s.LocalAddr()
+	}
+	return nil
+}
+
+// RemoteAddr returns the address of the stream's other end, or nil where it has
+// none. Behind a proxy that is the proxy's.
+func (c *Conn) RemoteAddr() net.Addr {
+	if s, ok := c.stream.(interface{ RemoteAddr() net.Addr }); ok {
+		return s.RemoteAddr()
+	}
+	return nil
+}
+
+// Sizes of the buffers that are borrowed for reading and writing.
+const (
+	smallBuffer = 4 << 10  // what is read at once; a frame that is copied to be sent
+	pieceBuffer = 32 << 10 // a piece of a large frame that must be copied to be sent
+)
+
+var smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+
+var pieceBuffers = sync.Pool{New: func() any { return new([pieceBuffer]byte) }}

@@ -1,0 +1,210 @@
+package websocket
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ending is how a Conn comes to its end. Whatever the way there, it ends in cut,
+// once: that closes the stream, and nothing else does.
+//
+//	Close ───────────────────────┐ our close frame; read on until the peer's
+//	the peer's close frame ──────┤ answer it
+//	                             ▼
+//	                           finish   RFC 6455, 7.1.1: the server ends the stream first
+//	a broken rule ─── abort ─────▲ our close frame; do not wait for an answer
+//
+//	                             ▼
+//	CloseNow, timeouts ────────▶ cut
+type ending struct {
+	mu     sync.Mutex
+	err    error         // why the stream was closed
+	over   atomic.Bool   // err is set
+	timer  *time.Timer   // cuts when the way to the end takes too long
+	shaken *CloseError   // both close frames have passed
+	done   chan struct{} // closed when the stream has been closed
+}
+
+// lingerTimeout limits how long an end of the connection that has nothing to say
+// any more still reads, so that no reset overtakes its close frame: a system that
+// closes a socket with unread bytes resets it.
+const lingerTimeout = time.Second
+
+var (
+	errWriteTimeout = fmt.Errorf("write timeout; the connection was cut: %w", os.ErrDeadlineExceeded)
+	errCloseTimeout = &opError{"closing", fmt.Errorf("the peer did not finish the closing handshake in time; the connection was cut: %w", os.ErrDeadlineExceeded)}
+)
+
+// Close does the closing handshake: it sends a close frame with the code and the
+// reason, waits for the peer's, and ends the stream (RFC 6455, 7.1.2), all within
+// [Options.CloseTimeout]. A Read that is in progress goes on and gets messages
+// until the peer's close frame; where none is, Close reads and throws away.
+//
+// code must be one that may be sent, see [CloseCode.Sendable], or CloseNoStatus
+// for a close frame without one; else Close returns an error and does nothing. Of
+// the reason at most 123 bytes are sent, as UTF-8.
+//
+// It returns nil after a handshake that this side began, and else why the
+// connection ended: a [*CloseError] where the peer closed first.
+//
+// In a [Handler]'s Conn, Close queues the frame and returns at once; no Message
+// follows, and the Close callback tells how it ended.
+func (c *Conn) Close(code CloseCode, reason string) error {
+	if !code.Sendable() && code != CloseNoStatus {
+		return fmt.Errorf("websocket: close: code %d must not be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999", code)
+	}
+	reason = strings.ToValidUTF8(reason, "\uFFFD")
+	c.ending.limit(c, c.options.CloseTimeout, errCloseTimeout, false)
+	c.out.close(&CloseError{Code: code, Reason: reason, Local: true}, code, reason)
+	if c.handled {
+		return nil
+	}
+	c.in.discard()
+	<-c.ending.done
+	return c.ending.result()
+}
+
+// CloseNow ends the connection without a closing handshake: a peer sees 1006.
+// Calls that wait return a [*CloseError], and so does every later one. It is
+// harmless after Close, and the thing to defer.
+func (c *Conn) CloseNow() error {
+	return c.cut(&CloseError{Code: CloseAbnormal, Local: true})
+}
+
+// closeReceived answers the peer's close frame, ends the stream and returns the
+// end: whichever side closed first. Only the one who reads calls it.
+func (c *Conn) closeReceived(code CloseCode, reason string) error {
+	end := &CloseError{Code: code, Reason: reason}
+	c.ending.limit(c, c.options.CloseTimeout, end, false)
+	if ours, ok := c.out.close(end, code, "").(*CloseError); ok {
+		end = ours
+	}
+	c.out.awaitClose()
+	c.ending.shake(end)
+	c.finish(end, c.server)
+	return end
+}
+
+// abort tells the peer why the connection ends and ends it, with err for every
+// later call. Only the one who reads calls it. RFC 6455, 7.1.7.
+func (c *Conn) abort(code CloseCode, reason string, err error) {
+	c.ending.limit(c, c.options.CloseTimeout, err, false)
+	c.out.close(err, code, reason)
+	c.out.awaitClose()
+	c.finish(err, true)
+}
+
+// finish ends the stream, first if that is for this side to do: then the sending
+// half is closed, what still comes is drained for a moment, and the rest is
+// closed. Else the peer ends it and this side waits for that.
+func (c *Conn) finish(err error, first bool) {
+	c.out.fail(err)
+	if first {
+		c.ending.limit(c, lingerTimeout, err, true)
+		half, ok := c.stream.(interface{ CloseWrite() error })
+		if !ok || half.CloseWrite() != nil {
+			c.cut(err)
+			return
+		}
+	}
+	c.in.drain()
+	c.cut(err)
+}
+
+// cut closes the stream, once, for the reason that every later call returns.
+func (c *Conn) cut(err error) error {
+	if !c.ending.end(err) {
+		return nil
+	}
+	c.out.fail(err)
+	c.pinger.stop()
+	closeErr := c.stream.Close()
+	if p, ok := c.in.source.(*pump); ok {
+		p.stop(err)
+	}
+	if !c.handled {
+		c.registry.remove(c)
+	}
+	close(c.ending.done)
+	c.in.letGo()
+	return closeErr
+}
+
+// end records why, and reports whether it is the first to do so.
+func (e *ending) end(err error) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err != nil {
+		return false
+	}
+	e.err = err
+	e.over.Store(true)
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	return true
+}
+
+// limit cuts the connection after d, with err or the closing handshake's end if
+// that has been reached by then. A limit in force stays unless replace is true.
+// No d, no limit.
+func (e *ending) limit(c *Conn, d time.Duration, err error, replace bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d == 0 || e.err != nil || e.timer != nil && !replace {
+		return
+	}
+	if e.timer != nil {
+		e.timer.Stop()
+	}
+	e.timer = time.AfterFunc(d, func() {
+		if end := e.shook(); end != nil {
+			err = end
+		}
+		c.cut(err)
+	})
+}
+
+// ended reports whether the connection has been cut.
+func (e *ending) ended() bool { return e.over.Load() }
+
+// cause returns why the connection was cut, nil where it was not.
+func (e *ending) cause() error {
+	if !e.over.Load() {
+		return nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
+}
+
+// shake records that both close frames have passed.
+func (e *ending) shake(end *CloseError) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.shaken = end
+}
+
+// shook returns the end that the closing handshake has found, nil before it has.
+func (e *ending) shook() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.shaken == nil {
+		return nil
+	}
+	return e.shaken
+}
+
+// result is what Close returns.
+func (e *ending) result() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.shaken != nil && e.shaken.Local {
+		return nil
+	}
+	return e.err
+}

@@ -1,0 +1,382 @@
+package websocket
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket/internal/handshake"
+)
+
+// DialOptions are the settings of a client's connection. A nil *DialOptions and
+// the zero value are good.
+type DialOptions struct {
+	Options
+
+	// Subprotocols are offered to the server, the one liked best first; they are
+	// tokens (RFC 9110, 5.6.2), each once. [Conn.Subprotocol] tells which one the
+	// server chose, "" for none; one that was not offered fails the handshake.
+	// RFC 6455, 1.9.
+	Subprotocols []string
+
+	// Header is sent with the request: Authorization, Cookie, Origin, User-Agent
+	// and whatever the server wants. Fields of the handshake itself and values
+	// with line breaks are refused before anything is sent.
+	Header http.Header
+
+	// Host is sent instead of the URL's host[:port]. The URL still says where to
+	// connect and, for wss, whose certificate is wanted.
+	Host string
+
+	// TLSConfig is for wss; it is cloned. Where it has no ServerName, the URL's
+	// host is taken. NextProtos is not used: this is HTTP/1.1.
+	TLSConfig *tls.Config
+
+	// Jar, if set, provides the request's cookies and takes those of the answer,
+	// as for the same URL with http in place of ws and https in place of wss.
+	Jar http.CookieJar
+
+	// DialContext makes the connection; for wss, TLS is put on top of it. network
+	// is "tcp" and addr is host:port, with the default port where the URL has none.
+	// It must return when ctx ends. Default: that of a net.Dialer.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// HandshakeTimeout limits Dial in all: finding the host, connecting, TLS, and
+	// the server's answer. Default 10 s; negative: no limit but that of the context.
+	HandshakeTimeout time.Duration
+}
+
+// Dial connects to a WebSocket server and does the client's part of the opening
+// handshake. RFC 6455, 4.1.
+//
+// The URL is ws://host[:port]/path?query, or wss for TLS; the ports are 80 and
+// 443 by default. A user and password in it are sent as basic authentication,
+// unless Header has Authorization. RFC 6455, 3.
+//
+// ctx is for Dial alone: its end closes the connection while Dial runs, and does
+// nothing to the Conn afterwards. An error tells at which step Dial was: connect,
+// TLS or handshake. It wraps ctx.Err() if ctx ended, and os.ErrDeadlineExceeded
+// if HandshakeTimeout did.
+//
+// The response is that of the server, not nil if there was one. If it refused,
+// the error is a [*HandshakeError], and up to 1 KiB of what the server said is in
+// the response's Body. Body never needs to be closed.
+func Dial(ctx context.Context, url string, o *DialOptions) (*Conn, *http.Response, error) {
+	if o == nil {
+		o = new(DialOptions)
+	}
+	d, err := newDialing(url, o)
+	if err != nil {
+		return nil, nil, fmt.Errorf("websocket: dial: %w", err)
+	}
+	ctx, cancel := withTimeout(ctx, setting(o.HandshakeTimeout, defaultHandshakeTimeout))
+	defer cancel()
+	c, resp, err := d.dial(ctx)
+	if err != nil {
+		return nil, resp, fmt.Errorf("websocket: dial %s: %w", d, err)
+	}
+	return c, resp, nil
+}
+
+// A dialing is what is known before there is any network use: everything that
+// can be wrong with a caller's arguments has been found.
+type dialing struct {
+	options *DialOptions
+	url     *url.URL // with scheme http or https: what cookies go by
+	host    string   // without port, in ASCII
+	port    string
+	key     string
+	request *http.Request
+	bytes   []byte // request as it goes over the wire
+}
+
+func newDialing(rawURL string, o *DialOptions) (*dialing, error) {
+	d := &dialing{options: o, key: handshake.NewKey()}
+	if err := d.parse(rawURL); err != nil {
+		return nil, err
+	}
+	if err := handshake.CheckSubprotocols(o.Subprotocols); err != nil {
+		return nil, fmt.Errorf("DialOptions.Subprotocols: %w", err)
+	}
+	if err := handshake.CheckHeader(o.Header); err != nil {
+		return nil, fmt.Errorf("DialOptions.Header: %w", err)
+	}
+	if o.Host != "" {
+		if _, _, err := handshake.SplitHost(o.Host); err != nil {
+			return nil, fmt.Errorf("DialOptions.Host %q: %w", o.Host, err)
+		}
+	}
+	d.build()
+	var b bytes.Buffer
+	if err := d.request.Write(&b); err != nil {
+		return nil, err
+	}
+	d.bytes = b.Bytes()
+	return d, nil
+}
+
+// parse takes the URL apart. RFC 6455, 3.
+func (d *dialing) parse(rawURL string) error {
+	if strings.Contains(rawURL, "#") {
+		return errors.New("the URL has a fragment (#), which a WebSocket's URL must not have; write %23 for the character")
+	}
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		if e := (*url.Error)(nil); errors.As(err, &e) {
+			err = e.Err // the other part repeats the URL, which may hold a password
+		}
+		return fmt.Errorf("the URL cannot be read: %w", err)
+	}
+	switch u.Scheme {
+	case "ws":
+		u.Scheme, d.port = "http", "80"
+	case "wss":
+		u.Scheme, d.port = "https", "443"
+	default:
+		return fmt.Errorf("the URL's scheme is %q: use ws:// or wss://", u.Scheme)
+	}
+	if d.host, err = handshake.ASCIIHost(u.Hostname()); err != nil {
+		return fmt.Errorf("the URL's host: %w", err)
+	}
+	defaultPort := d.port
+	if port := u.Port(); port != "" {
+		if d.port, err = handshake.CheckPort(port); err != nil {
+			return fmt.Errorf("the URL's port %q: %w", port, err)
+		}
+	}
+	u.Host = net.JoinHostPort(d.host, d.port)
+	if d.port == defaultPort { // RFC 6455, 4.1, second list of requirements, 4
+		u.Host = strings.TrimSuffix(u.Host, ":"+d.port)
+	}
+	u.RawQuery = escapeQuery(u.RawQuery)
+	d.url = u
+	return nil
+}
+
+// escapeQuery escapes what cannot stand in a request line. Package url does so
+// for paths alone.
+func escapeQuery(q string) string {
+	var b strings.Builder
+	for i := range len(q) {
+		if c := q[i]; c <= ' ' || c >= 0x7F {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// build makes the request. RFC 6455, 4.1.
+func (d *dialing) build() {
+	o, h := d.options, d.options.Header.Clone()
+	if h == nil {
+		h = make(http.Header)
+	}
+	// Spelled as in the RFC, which not every server takes in another letter case.
+	h["Upgrade"] = []string{"websocket"}
+	h["Connection"] = []string{"Upgrade"}
+	h["Sec-WebSocket-Version"] = []string{"13"}
+	h["Sec-WebSocket-Key"] = []string{d.key}
+	if len(o.Subprotocols) > 0 {
+		h["Sec-WebSocket-Protocol"] = []string{strings.Join(o.Subprotocols, ", ")}
+	}
+	d.request = &http.Request{
+		Method:     http.MethodGet,
+		URL:        d.url,
+		Proto:      "HTTP/1.1",
+		ProtoMajor: 1,
+		ProtoMinor: 1,
+		Header:     h,
+		Host:       o.Host,
+	}
+	if user := d.url.User; user != nil && h.Get("Authorization") == "" {
+		password, _ := user.Password()
+		d.request.SetBasicAuth(user.Username(), password)
+	}
+	if o.Jar != nil {
+		for _, c := range o.Jar.Cookies(d.url) {
+			d.request.AddCookie(c)
+		}
+	}
+}
+
+// String is the URL as it can stand in an error: without user, password and
+// query, which are often secret.
+func (d *dialing) String() string {
+	scheme := "ws"
+	if d.secure() {
+		scheme = "wss"
+	}
+	return scheme + "://" + d.url.Host + d.url.EscapedPath()
+}
+
+func (d *dialing) secure() bool { return d.url.Scheme == "https" }
+
+// dial takes the steps of Dial one after the other, each within ctx.
+func (d *dialing) dial(ctx context.Context) (*Conn, *http.Response, error) {
+	c, err := d.connect(ctx)
+	if err != nil {
+		return nil, nil, stepError(ctx, "connect", err)
+	}
+	if d.secure() {
+		t, err := d.secured(ctx, c)
+		if err != nil {
+			c.Close()
+			return nil, nil, stepError(ctx, "TLS", adviseTLS(err))
+		}
+		c = t
+	}
+	conn, resp, err := d.handshake(ctx, c)
+	if err != nil {
+		c.Close()
+		return nil, resp, stepError(ctx, "handshake", err)
+	}
+	return conn, resp, nil
+}
+
+func (d *dialing) connect(ctx context.Context) (net.Conn, error) {
+	dial := d.options.DialContext
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	return dial(ctx, "tcp", net.JoinHostPort(d.host, d.port))
+}
+
+// secured returns c with TLS on top.
+func (d *dialing) secured(ctx context.Context, c net.Conn) (*tls.Conn, error) {
+	config := d.options.TLSConfig.Clone()
+	if config == nil {
+		config = new(tls.Config)
+	}
+	if config.ServerName == "" {
+		config.ServerName = d.host
+	}
+	config.NextProtos = []string{"http/1.1"}
+	t := tls.Client(c, config)
+	return t, t.HandshakeContext(ctx)
+}
+
+// handshake sends the request, reads the answer and makes the Conn. The end of
+// ctx closes c, which ends a waiting Read or Write of any kind of net.Conn.
+func (d *dialing) handshake(ctx context.Context, c net.Conn) (*Conn, *http.Response, error) {
+	stop := context.AfterFunc(ctx, func() { cut(c) })
+	subprotocol, br, resp, err := d.exchange(c)
+	if !stop() && err == nil {
+		err = ctx.Err() // c is closed, or will be
+	}
+	if err != nil {
+		return nil, resp, err
+	}
+	buffered, _ := br.Peek(br.Buffered())
+	return newConn(c, connConfig{
+		options:     d.options.Options,
+		subprotocol: subprotocol,
+		buffered:    buffered,
+	}), resp, nil
+}
+
+// cut closes c at once. A TLS connection would first say goodbye, which can
+// wait for a peer that takes nothing.
+func cut(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	c.Close()
+}
+
+// exchange sends the request and judges the answer. Bytes after the answer are
+// left in br.
+func (d *dialing) exchange(c net.Conn) (subprotocol string, br *bufio.Reader, resp *http.Response, err error) {
+	if _, err := c.Write(d.bytes); err != nil {
+		return "", nil, nil, err
+	}
+	limited := &limitedReader{r: c, n: maxAnswer}
+	br = bufio.NewReader(limited)
+	if resp, err = readAnswer(br, d.request); err != nil {
+		return "", nil, nil, err
+	}
+	if t, ok := c.(*tls.Conn); ok {
+		state := t.ConnectionState()
+		resp.TLS = &state
+	}
+	if d.options.Jar != nil {
+		d.options.Jar.SetCookies(d.url, resp.Cookies())
+	}
+	if resp.StatusCode != http.StatusSwitchingProtocols {
+		limited.n += maxErrorBody * 2 // and what its coding adds
+		said := keepBody(resp)
+		return "", nil, resp, &HandshakeError{Status: resp.StatusCode, Msg: advice(resp, said)}
+	}
+	subprotocol, err = handshake.CheckAnswer(resp.Header, d.key, d.options.Subprotocols)
+	if err != nil {
+		return "", nil, resp, &HandshakeError{Status: resp.StatusCode, Msg: err.Error()}
+	}
+	return subprotocol, br, resp, nil
+}
+
+// A timeoutError is the end of HandshakeTimeout.
+type timeoutError time.Duration
+
+func (e timeoutError) Error() string {
+	return fmt.Sprintf("nothing came of it within HandshakeTimeout, %v: %v", time.Duration(e), os.ErrDeadlineExceeded)
+}
+func (e timeoutError) Unwrap() error { return os.ErrDeadlineExceeded }
+
+func withTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	if d <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, d, timeoutError(d))
+}
+
+// stepError says at which step something failed. Where that was because the time
+// was up, what the network returned ("use of closed connection", say) is not the
+// reason and is left out. A server's refusal is told in any case.
+func stepError(ctx context.Context, step string, err error) error {
+	var refused *HandshakeError
+	if ended := endOf(ctx); ended != nil && !errors.As(err, &refused) {
+		err = ended
+	}
+	return fmt.Errorf("%s: %w", step, err)
+}
+
+// endOf returns why ctx ended: a timeoutError, or ctx.Err() with its cause where
+// there is one. It returns nil if ctx has not ended.
+func endOf(ctx context.Context) error {
+	// A net.Dialer and ctx have clocks of their own: this one may be late.
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if late, ok := cause.(timeoutError); ok {
+		return late
+	}
+	if err != nil && !errors.Is(cause, err) {
+		return fmt.Errorf("%w: %w", err, cause)
+	}
+	return cause
+}
+
+// adviseTLS adds what to do to the commonest errors of TLS.
+func adviseTLS(err error) error {
+	var record tls.RecordHeaderError
+	var unknown x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &record):
+		return fmt.Errorf("%w; if the server has no TLS on this port, use ws://", err)
+	case errors.As(err, &unknown):
+		return fmt.Errorf("%w; if you trust it, put its authority into DialOptions.TLSConfig.RootCAs", err)
+	}
+	return err
+}

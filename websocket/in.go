@@ -1,0 +1,554 @@
+package websocket
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket/wire"
+)
+
+// in is the receiving half of a Conn. One goroutine at a time owns it: the one
+// that has put a token into lock.
+//
+// Bytes go one way, and whatever step a context stops, the next call goes on at
+// the same byte:
+//
+//	stream ── fill ──▶ buf ── frame ──▶ headers, control frames
+//	   │                └──── read ───▶ payload, unmasked ──▶ the message's slice
+//	   └── read, where a large piece is still to come ──────▶
+//
+// buf holds what has been read and not been used:
+//
+//	0 ≤ r ≤ w ≤ len(buf)
+//	buf[r:w] is still to be used; buf is nil while there is nothing in it
+type in struct {
+	c      *Conn
+	lock   chan struct{}
+	source source
+	buf    []byte
+	loan   *[smallBuffer]byte // what buf is a slice of, unless it is its own
+	r, w   int
+	dec    wire.Decoder
+	err    error // the first that ended receiving; every later call returns it
+
+	typ      MessageType // of the message in hand
+	open     bool        // there is one: begun, and its end has not been told
+	control  wire.Opcode // of the control frame whose payload is still to come; 0: none
+	part     []byte      // of the message: what a stopped Read had got together
+	taken    bool        // a Reader has the message; Read takes the one after it
+	stopped  bool        // a context stopped the last call; Reader goes on with the message
+	skipping bool        // what is left of the message is thrown away
+	reader   *messageReader
+
+	watch watch
+	reads atomic.Uint64 // odd while something waits in the stream's Read; see pinger
+}
+
+// source is where bytes come from: the stream, or a pump before it.
+type source interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}
+
+func (in *in) init(c *Conn, buffered []byte) {
+	in.c = c
+	in.lock = make(chan struct{}, 1)
+	in.dec = wire.Decoder{
+		Server:       c.server,
+		MaxFrame:     c.options.MaxFrame,
+		MaxMessage:   c.options.MaxMessage,
+		MaxFragments: c.options.MaxFragments,
+		AnyText:      c.options.AnyText,
+	}
+	if s, ok := c.stream.(source); ok {
+		in.source = s
+	} else {
+		in.source = newPump(c.stream)
+	}
+	in.watch.source = in.source
+	if len(buffered) > 0 {
+		in.buf = make([]byte, max(len(buffered), smallBuffer))
+		in.w = copy(in.buf, buffered)
+	}
+}
+
+// Read returns the next message, whole. The slice is the caller's. It waits until
+// ctx ends; then it returns ctx.Err(), and the next call goes on where this one
+// stopped, in the middle of a frame if need be: nothing is lost.
+//
+// The error is an [*Error] where the peer broke the protocol or passed a limit
+// ([ErrMessageTooBig] among them), a [*CloseError] after a close, [ErrPongTimeout]
+// where the peer fell silent, and else what the stream returned.
+func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
+	return c.AppendRead(ctx, nil)
+}
+
+// AppendRead is [Conn.Read] into a slice of the caller's: it appends the next
+// message to dst and returns the extended slice. With dst[:0] of the last
+// message's slice it allocates nothing once that is large enough. On an error it
+// returns dst as it was; what had come of the message is kept by the Conn.
+func (c *Conn) AppendRead(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+	if err := c.in.acquire(ctx); err != nil {
+		return 0, dst, err
+	}
+	defer c.in.release()
+	t, b, err := c.in.message(dst)
+	if err != nil {
+		return 0, dst, c.in.stop(ctx, err)
+	}
+	return t, b, nil
+}
+
+// Reader returns the next message's type as soon as its first frame begins, and a
+// reader of its bytes, which ends with io.EOF where the message does. Messages of
+// any size pass in constant memory; set [Options.MaxMessage] for larger ones.
+//
+// ctx bounds this call and the reads. What is left of the message before is
+// thrown away, unless it was a context that stopped it: then Reader goes on with
+// that message. The reader is good until the next call of Reader or Read.
+func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
+	if err := c.in.acquire(ctx); err != nil {
+		return 0, nil, err
+	}
+	defer c.in.release()
+	if err := c.in.stop(ctx, c.in.next(c.in.stopped)); err != nil {
+		return 0, nil, err
+	}
+	c.in.taken = true
+	c.in.reader = &messageReader{c: c, ctx: ctx}
+	return c.in.typ, c.in.reader, nil
+}
+
+type messageReader struct {
+	c   *Conn
+	ctx context.Context
+	eof bool
+}
+
+var errStaleReader = errors.New("websocket: read: this reader's message is over; a later call of Read or Reader has taken its place")
+
+func (r *messageReader) Read(p []byte) (int, error) {
+	in := &r.c.in
+	if err := in.acquire(r.ctx); err != nil {
+		return 0, err
+	}
+	defer in.release()
+	switch {
+	case r.eof:
+		return 0, io.EOF
+	case in.reader != r:
+		return 0, errStaleReader
+	case len(in.part) > 0:
+		n := copy(p, in.part)
+		in.part = in.part[n:]
+		return n, nil
+	}
+	n, err := in.read(p)
+	if err == io.EOF {
+		r.eof = true
+		return n, io.EOF
+	}
+	return n, in.stop(r.ctx, err)
+}
+
+// acquire makes the caller the owner of the receiving half.
+func (in *in) acquire(ctx context.Context) error {
+	if in.c.handled {
+		return errHandled
+	}
+	select {
+	case in.lock <- struct{}{}:
+	default:
+		select {
+		case in.lock <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := in.err
+	switch {
+	case err != nil:
+	case in.c.ending.ended():
+		err = in.fail(in.c.ending.cause())
+	case ctx.Err() != nil:
+		err = in.stop(ctx, os.ErrDeadlineExceeded)
+	}
+	if err != nil {
+		in.release()
+		return err
+	}
+	in.watch.begin(ctx)
+	return nil
+}
+
+func (in *in) release() {
+	if in.r == in.w {
+		in.giveBack()
+	}
+	<-in.lock
+	if in.c.ending.ended() {
+		in.letGo()
+	}
+}
+
+// letGo forgets the caller's context once the connection is over: it may live for
+// as long as the program, and would keep the Conn alive.
+func (in *in) letGo() {
+	select {
+	case in.lock <- struct{}{}:
+		in.watch.end()
+		<-in.lock
+	default: // whoever has it calls release
+	}
+}
+
+// stop makes of an error what the caller gets: where ctx stopped the call, its
+// error; else the error that ends the connection.
+func (in *in) stop(ctx context.Context, err error) error {
+	in.stopped = false
+	if err == nil {
+		return nil
+	}
+	if in.err == nil && isTimeout(err) && ctx.Err() != nil {
+		in.stopped = !in.skipping
+		return ctx.Err()
+	}
+	if isTimeout(err) {
+		err = &opError{"reading", err} // a deadline that was set behind the Conn's back
+	}
+	return in.fail(err)
+}
+
+// fail records the end of receiving. A connection that was cut ends with the
+// reason for that, not with what reading from a closed stream returns.
+func (in *in) fail(err error) error {
+	if in.err == nil {
+		if cause := in.c.ending.cause(); cause != nil {
+			err = cause
+		}
+		in.err = err
+		in.part, in.reader = nil, nil
+		in.c.cut(err)
+	}
+	return in.err
+}
+
+// message appends the next message to dst. When it is stopped, what has come is
+// kept in part.
+func (in *in) message(dst []byte) (MessageType, []byte, error) {
+	if err := in.next(!in.taken); err != nil {
+		return 0, dst, err
+	}
+	in.reader = nil
+	b := append(dst, in.part...)
+	in.part = nil
+	for {
+		b = slices.Grow(b, in.room(len(b)-len(dst)))
+		n, err := in.read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		switch err {
+		case nil:
+		case io.EOF:
+			return in.typ, b, nil
+		default:
+			if in.err == nil {
+				in.part = slices.Clone(b[len(dst):]) // dst is the caller's again
+			}
+			return 0, dst, err
+		}
+	}
+}
+
+// room returns how much memory to have ready for a message of which size bytes
+// have come: what is in buf of its frame, and else as much again as has come.
+// What a header declares is never believed.
+func (in *in) room(size int) int {
+	more := max(in.w-in.r, size, smallBuffer)
+	return int(min(in.dec.Remaining(), int64(more)))
+}
+
+// next sees to it that there is a message in hand: the one that there is, where
+// keep is true, else the one after it.
+func (in *in) next(keep bool) error {
+	if in.open && !keep {
+		in.skipping, in.part = true, nil
+	}
+	for in.skipping {
+		if err := in.skip(); err != nil {
+			return err
+		}
+	}
+	for !in.open {
+		if err := in.frame(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skip throws away a piece of the message in hand, at its end the message.
+func (in *in) skip() error {
+	err := in.payload()
+	if err == io.EOF {
+		in.skipping = false
+		return nil
+	}
+	if err == nil && in.r == in.w {
+		err = in.fill()
+	}
+	if err != nil {
+		return err
+	}
+	n := int(min(int64(in.w-in.r), in.dec.Remaining()))
+	in.r += n
+	return in.checked(in.buf[in.r-n : in.r])
+}
+
+// read puts the next bytes of the message in hand into p. At its end it returns
+// io.EOF, and there is no message in hand any more.
+func (in *in) read(p []byte) (n int, err error) {
+	if err := in.payload(); err != nil {
+		return 0, err
+	}
+	p = p[:min(int64(len(p)), in.dec.Remaining())]
+	switch {
+	case len(p) == 0:
+		return 0, nil
+	case in.r == in.w && len(p) >= smallBuffer:
+		n, err = in.receive(p) // no copy
+	case in.r == in.w:
+		err = in.fill()
+		fallthrough
+	default:
+		n = copy(p, in.buf[in.r:in.w])
+		in.r += n
+	}
+	if err != nil {
+		return 0, err
+	}
+	return n, in.checked(p[:n])
+}
+
+// payload goes on to where bytes of the message in hand come next. At the
+// message's end it returns io.EOF.
+func (in *in) payload() error {
+	for in.control != 0 || in.dec.Remaining() == 0 {
+		if in.control == 0 && !in.dec.InMessage() {
+			in.open, in.taken = false, false
+			return io.EOF
+		}
+		if err := in.frame(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checked unmasks a piece of payload and holds it to the rules.
+func (in *in) checked(p []byte) error {
+	if err := in.dec.Payload(p); err != nil {
+		return in.violation(err)
+	}
+	return nil
+}
+
+// frame takes the next frame: of a data frame the header, a control frame whole,
+// and does what it asks for.
+func (in *in) frame() error {
+	if in.control == 0 {
+		h, err := in.header()
+		if err != nil {
+			return err
+		}
+		if err := in.dec.Frame(h); err != nil {
+			return in.violation(err)
+		}
+		switch {
+		case h.Opcode.IsControl():
+			in.control = h.Opcode
+		case h.Opcode != wire.OpContinuation:
+			in.open, in.typ = true, MessageType(h.Opcode)
+		}
+	}
+	if in.control == 0 {
+		return nil
+	}
+	size := int(in.dec.Remaining())
+	for in.w-in.r < size {
+		if err := in.fill(); err != nil {
+			return err
+		}
+	}
+	payload := in.buf[in.r : in.r+size]
+	in.r += size
+	if err := in.checked(payload); err != nil {
+		return err
+	}
+	op := in.control
+	in.control = 0
+	return in.answer(op, payload)
+}
+
+// header takes the next frame's header out of buf.
+func (in *in) header() (wire.Header, error) {
+	for {
+		h, n, err := wire.ParseHeader(in.buf[in.r:in.w])
+		switch err {
+		case nil:
+			in.r += n
+			return h, nil
+		case io.ErrUnexpectedEOF:
+			if err := in.fill(); err != nil {
+				return wire.Header{}, err
+			}
+		default:
+			return wire.Header{}, in.violation(err)
+		}
+	}
+}
+
+// answer does what a control frame asks for. RFC 6455, 5.5.
+func (in *in) answer(op wire.Opcode, payload []byte) error {
+	switch op {
+	case wire.OpPing:
+		in.c.out.pong(payload)
+		return nil
+	case wire.OpPong:
+		in.c.pinger.pong(payload)
+		return nil
+	}
+	code, reason, err := wire.ParseClose(payload)
+	if err != nil {
+		return in.violation(err)
+	}
+	return in.fail(in.c.closeReceived(code, reason))
+}
+
+// violation answers a broken rule with its close frame. RFC 6455, 7.1.7.
+func (in *in) violation(err error) error {
+	var broken *Error
+	errors.As(err, &broken) // all that wire returns are
+	err = &opError{"reading", err}
+	in.c.abort(broken.Code, broken.Msg, err)
+	return in.fail(err)
+}
+
+// drain throws away what still comes, until the stream ends or is stopped.
+func (in *in) drain() {
+	in.giveBack()
+	for in.fill() == nil {
+		in.r = in.w
+	}
+}
+
+// discard reads on for Close, when nobody else does, until the connection ends.
+func (in *in) discard() {
+	select {
+	case in.lock <- struct{}{}:
+	case <-in.c.ending.done:
+		return
+	}
+	defer in.release()
+	in.watch.end()
+	for in.err == nil {
+		if err := in.next(false); err != nil {
+			in.fail(err)
+		}
+	}
+}
+
+// fill reads more bytes into buf, which has room for every header and every
+// control frame.
+func (in *in) fill() error {
+	switch {
+	case in.buf == nil:
+		in.loan = smallBuffers.Get().(*[smallBuffer]byte)
+		in.buf = in.loan[:]
+	case in.r == in.w:
+		in.r, in.w = 0, 0
+	case in.w == len(in.buf):
+		in.w = copy(in.buf, in.buf[in.r:in.w])
+		in.r = 0
+	}
+	n, err := in.receive(in.buf[in.w:])
+	in.w += n
+	return err
+}
+
+// receive reads from the stream: bytes or an error, not both.
+func (in *in) receive(p []byte) (int, error) {
+	for range maxEmptyReads {
+		in.reads.Add(1)
+		n, err := in.source.Read(p)
+		in.reads.Add(1)
+		switch {
+		case n > 0:
+			return n, nil // an error comes again
+		case err == io.EOF:
+			return 0, errStreamEnd
+		case err != nil && !isTimeout(err):
+			return 0, &opError{"reading", err}
+		case err != nil:
+			return 0, err
+		}
+	}
+	return 0, &opError{"reading", io.ErrNoProgress}
+}
+
+// maxEmptyReads is how often a Stream may return neither bytes nor an error.
+const maxEmptyReads = 100
+
+// giveBack returns the buffer while there is nothing in it.
+func (in *in) giveBack() {
+	if in.loan != nil {
+		smallBuffers.Put(in.loan)
+	}
+	in.loan, in.buf, in.r, in.w = nil, nil, 0, 0
+}
+
+// A watch stops a read when a context ends, by a read deadline in the past. It
+// stays with a context from call to call, so that a loop which reads with the
+// same one pays for it once.
+type watch struct {
+	source source
+	done   <-chan struct{} // of the context; nil: none is watched
+	stop   func() bool
+	fired  chan struct{} // closed when the deadline has been set
+}
+
+var past = time.Unix(1, 0)
+
+// begin makes reads end with ctx, and with no other.
+func (w *watch) begin(ctx context.Context) {
+	done := ctx.Done()
+	if done == w.done {
+		return
+	}
+	w.end()
+	if done == nil {
+		return
+	}
+	fired := make(chan struct{})
+	w.done, w.fired = done, fired
+	w.stop = context.AfterFunc(ctx, func() {
+		w.source.SetReadDeadline(past)
+		close(fired)
+	})
+}
+
+// end forgets the context and takes its deadline back.
+func (w *watch) end() {
+	if w.done == nil {
+		return
+	}
+	if !w.stop() {
+		<-w.fired // else it would set the deadline after the next line
+		w.source.SetReadDeadline(time.Time{})
+	}
+	w.done, w.stop, w.fired = nil, nil, nil
+}

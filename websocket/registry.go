@@ -1,0 +1,124 @@
+package websocket
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// A Registry knows the connections of a server, so that they can be ended
+// together: an http.Server forgets those that became WebSockets. The zero value
+// is ready; name it in [AcceptOptions.Registry].
+//
+//	var lines websocket.Registry
+//	srv.RegisterOnShutdown(func() { lines.Shutdown(ctx) })
+type Registry struct {
+	mu    sync.Mutex
+	conns map[*Conn]struct{}
+	shut  bool
+	empty chan struct{} // closed when shut and the last connection has gone
+}
+
+// Len returns the number of connections.
+func (g *Registry) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.conns)
+}
+
+// All returns the connections that there are at the call, in no order.
+func (g *Registry) All() iter.Seq[*Conn] {
+	return slices.Values(g.snapshot())
+}
+
+func (g *Registry) snapshot() []*Conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Keys(g.conns))
+}
+
+// Shutdown refuses new connections with 503, closes every connection with 1001
+// (going away) and waits until they have ended; those of a [Handler] until their
+// Close callback has returned. When ctx ends before that, the rest is cut and
+// Shutdown returns ctx.Err(). It may be called more than once.
+func (g *Registry) Shutdown(ctx context.Context) error {
+	empty := g.refuse()
+	for c := range g.All() {
+		go c.Close(CloseGoingAway, "")
+	}
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+	}
+	var cut sync.WaitGroup
+	for c := range g.All() {
+		cut.Go(func() { c.CloseNow() }) // a TLS connection may take its time to close
+	}
+	cut.Wait()
+	return ctx.Err()
+}
+
+// refuse takes no more connections and returns a channel that is closed when
+// there are none left.
+func (g *Registry) refuse() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = true
+	if g.empty == nil {
+		g.empty = make(chan struct{})
+		g.tell()
+	}
+	return g.empty
+}
+
+// tell closes empty when it is time for that, once: nothing is added any more.
+func (g *Registry) tell() {
+	if g.empty != nil && len(g.conns) == 0 {
+		select {
+		case <-g.empty:
+		default:
+			close(g.empty)
+		}
+	}
+}
+
+// closed reports whether new connections are refused. Like add and remove, it
+// may be called on a nil Registry, which takes every connection and keeps none.
+func (g *Registry) closed() bool {
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.shut
+}
+
+// add reports whether the connection may live.
+func (g *Registry) add(c *Conn) bool {
+	if g == nil {
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return false
+	}
+	if g.conns == nil {
+		g.conns = make(map[*Conn]struct{})
+	}
+	g.conns[c] = struct{}{}
+	return true
+}
+
+func (g *Registry) remove(c *Conn) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.conns, c)
+	g.tell()
+}
