@@ -81,16 +81,16 @@ func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, handled bo
 	if o == nil {
 		o = new(AcceptOptions)
 	}
-	a, err := check(r, o)
+	resp, err := check(r, o)
 	if err != nil {
 		return nil, refuse(w, r, err)
 	}
-	a.header = w.Header() // before the ResponseWriter is out of use
+	resp.header = w.Header() // before the ResponseWriter is out of use
 	stream, buffered, err := hijack(w)
 	if err != nil {
 		return nil, refuse(w, r, err)
 	}
-	if err := respond(stream, a.append(nil), setting(o.HandshakeTimeout, defaultHandshakeTimeout)); err != nil {
+	if err := respond(stream, resp.append(nil), setting(o.HandshakeTimeout, defaultHandshakeTimeout)); err != nil {
 		stream.Close()
 		return nil, fmt.Errorf("websocket: accept: writing the answer: %w", err)
 	}
@@ -98,7 +98,7 @@ func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, handled bo
 		server:      true,
 		handled:     handled,
 		options:     o.Options,
-		subprotocol: a.subprotocol,
+		subprotocol: resp.subprotocol,
 		buffered:    buffered,
 		registry:    o.Registry,
 	}), nil
@@ -107,25 +107,25 @@ func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, handled bo
 // check decides about a request, in the order in which a client can mend what is
 // wrong: first whether this is a WebSocket's handshake at all. The error is a
 // *HandshakeError.
-func check(r *http.Request, o *AcceptOptions) (a answer, err error) {
+func check(r *http.Request, o *AcceptOptions) (resp response, err error) {
 	if o.Registry.closed() {
-		return a, refusal(http.StatusServiceUnavailable, "the server is shutting down: try again in a moment")
+		return resp, refusal(http.StatusServiceUnavailable, "the server is shutting down: try again in a moment")
 	}
 	origins, err := checkOptions(o)
 	if err != nil {
-		return a, refusal(http.StatusInternalServerError, "the server's options are wrong: %v", err)
+		return resp, refusal(http.StatusInternalServerError, "the server's options are wrong: %v", err)
 	}
 	if err := checkUpgrade(r); err != nil {
-		return a, err
+		return resp, err
 	}
 	key, offered, err := parseRequest(r)
 	if err != nil {
-		return a, refusal(http.StatusBadRequest, "%v", err)
+		return resp, refusal(http.StatusBadRequest, "%v", err)
 	}
 	if err := origins.Check(r.Header, r.Host); err != nil {
-		return a, refusal(http.StatusForbidden, "%v", err)
+		return resp, refusal(http.StatusForbidden, "%v", err)
 	}
-	return answer{
+	return response{
 		key:         key,
 		subprotocol: handshake.SelectSubprotocol(o.Subprotocols, offered),
 		own:         o.Header,
@@ -201,25 +201,25 @@ func setRefusalHeader(h http.Header, status, protoMajor int) {
 	}
 }
 
-// An answer is what goes into the 101. RFC 6455, 4.2.2, item 5.
-type answer struct {
+// A response is what goes into the 101. RFC 6455, 4.2.2, item 5.
+type response struct {
 	key         string
 	subprotocol string      // "": none
 	header      http.Header // set by middleware, not checked
 	own         http.Header // AcceptOptions.Header, checked
 }
 
-// append appends the answer as it goes over the wire.
-func (a answer) append(b []byte) []byte {
+// append appends the response as it goes over the wire.
+func (r response) append(b []byte) []byte {
 	b = append(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
-	b = append(b, handshake.Accept(a.key)...)
-	if a.subprotocol != "" {
+	b = append(b, handshake.Accept(r.key)...)
+	if r.subprotocol != "" {
 		b = append(b, "\r\nSec-WebSocket-Protocol: "...)
-		b = append(b, a.subprotocol...)
+		b = append(b, r.subprotocol...)
 	}
 	b = append(b, "\r\n"...)
-	h := handshake.WithAnswer(a.header)
-	for name, values := range a.own {
+	h := handshake.AnswerHeader(r.header)
+	for name, values := range r.own {
 		if name = http.CanonicalHeaderKey(name); name == "Set-Cookie" {
 			values = append(h[name], values...)
 		}

@@ -26,8 +26,9 @@ var (
 
 // A limitedReader returns errAnswerTooBig after n bytes.
 type limitedReader struct {
-	r io.Reader
-	n int
+	r     io.Reader
+	n     int
+	ended bool // r has returned io.EOF, which readers of lines may keep to themselves
 }
 
 func (l *limitedReader) Read(p []byte) (int, error) {
@@ -36,17 +37,22 @@ func (l *limitedReader) Read(p []byte) (int, error) {
 	}
 	n, err := l.r.Read(p[:min(len(p), l.n)])
 	l.n -= n
+	l.ended = l.ended || err == io.EOF
 	return n, err
 }
 
 // readAnswer reads the server's answer up to the end of its header, past
-// interim ones (RFC 9110, 15.2). The reason phrase may be anything.
-func readAnswer(br *bufio.Reader, request *http.Request) (*http.Response, error) {
+// interim ones (RFC 9110, 15.2). The reason phrase may be anything. br reads from
+// l.
+func readAnswer(br *bufio.Reader, l *limitedReader, request *http.Request) (*http.Response, error) {
 	for range maxInterim + 1 {
 		if err := checkHTTP(br); err != nil {
 			return nil, err
 		}
 		resp, err := http.ReadResponse(br, request)
+		if err != nil && l.ended && br.Buffered() == 0 {
+			return nil, errNoAnswer
+		}
 		if err != nil {
 			return nil, answerError(err)
 		}
@@ -147,7 +153,7 @@ func firstLine(body []byte) string {
 
 // clip quotes what a server sent, in a length that a log can bear.
 func clip(s string) string {
-	const most = 200
+	const most = 400
 	if len(s) > most {
 		return strconv.QuoteToASCII(s[:most]) + "..."
 	}

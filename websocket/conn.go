@@ -57,8 +57,9 @@ type Options struct {
 	// not, relayed to a browser, ends the browser's connection.
 	AnyText bool
 
-	// WriteTimeout limits each write to the stream. A peer that takes nothing for
-	// so long is cut off. Default 10 s; negative: no limit.
+	// WriteTimeout is how long the peer may take nothing of what is written to
+	// it; then it is cut off. Over anything but a plain socket it limits each
+	// 32 KiB. Default 10 s; negative: no limit.
 	WriteTimeout time.Duration
 
 	// CloseTimeout limits the closing handshake, from the sending of the close

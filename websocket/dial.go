@@ -155,7 +155,7 @@ func (d *dialing) parse(rawURL string) error {
 		}
 	}
 	u.Host = net.JoinHostPort(d.host, d.port)
-	if d.port == defaultPort { // RFC 6455, 4.1, second list of requirements, 4
+	if d.port == defaultPort { // RFC 6455, 4.1, item 4
 		u.Host = strings.TrimSuffix(u.Host, ":"+d.port)
 	}
 	u.RawQuery = escapeQuery(u.RawQuery)
@@ -205,6 +205,9 @@ func (d *dialing) build() {
 		d.request.SetBasicAuth(user.Username(), password)
 	}
 	if o.Jar != nil {
+		if own := h["Cookie"]; len(own) > 1 {
+			h.Set("Cookie", strings.Join(own, "; ")) // AddCookie keeps only the first
+		}
 		for _, c := range o.Jar.Cookies(d.url) {
 			d.request.AddCookie(c)
 		}
@@ -232,14 +235,14 @@ func (d *dialing) dial(ctx context.Context) (*Conn, *http.Response, error) {
 	if d.secure() {
 		t, err := d.secured(ctx, c)
 		if err != nil {
-			c.Close()
+			cut(c)
 			return nil, nil, stepError(ctx, "TLS", adviseTLS(err))
 		}
 		c = t
 	}
 	conn, resp, err := d.handshake(ctx, c)
 	if err != nil {
-		c.Close()
+		cut(c)
 		return nil, resp, stepError(ctx, "handshake", err)
 	}
 	return conn, resp, nil
@@ -250,7 +253,11 @@ func (d *dialing) connect(ctx context.Context) (net.Conn, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
-	return dial(ctx, "tcp", net.JoinHostPort(d.host, d.port))
+	c, err := dial(ctx, "tcp", net.JoinHostPort(d.host, d.port))
+	if c == nil && err == nil {
+		err = errors.New("DialContext returned no connection and no error")
+	}
+	return c, err
 }
 
 // secured returns c with TLS on top.
@@ -303,7 +310,7 @@ func (d *dialing) exchange(c net.Conn) (subprotocol string, br *bufio.Reader, re
 	}
 	limited := &limitedReader{r: c, n: maxAnswer}
 	br = bufio.NewReader(limited)
-	if resp, err = readAnswer(br, d.request); err != nil {
+	if resp, err = readAnswer(br, limited, d.request); err != nil {
 		return "", nil, nil, err
 	}
 	if t, ok := c.(*tls.Conn); ok {

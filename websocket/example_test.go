@@ -100,6 +100,9 @@ func ExampleHandler() {
 	var lines websocket.Registry
 	room := &websocket.Handler{
 		AcceptOptions: websocket.AcceptOptions{Registry: &lines},
+		Open: func(c *websocket.Conn, r *http.Request) {
+			c.Write(context.Background(), websocket.Text, []byte("welcome"))
+		},
 		Message: func(_ *websocket.Conn, t websocket.MessageType, p []byte) {
 			for c := range lines.All() {
 				c.Write(context.Background(), t, p)
@@ -120,6 +123,7 @@ func ExampleHandler() {
 			log.Fatal(err)
 		}
 		defer c.CloseNow()
+		c.Read(ctx) // the welcome: from now on this guest is one of all
 		guests = append(guests, c)
 	}
 	guests[0].Write(ctx, websocket.Text, []byte("hello, all"))

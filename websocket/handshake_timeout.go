@@ -23,12 +23,13 @@ import (
 //	srv := &http.Server{
 //		Handler:           mux,
 //		ReadHeaderTimeout: 10 * time.Second,
+//		IdleTimeout:       time.Minute, // between requests that are not for WebSockets
 //		MaxHeaderBytes:    16 << 10,
 //	}
 //	websocket.ReportHandshakeTimeouts(srv, func(remote net.Addr) { slow.Add(1) })
 //
 // report is called by the goroutines of many connections, perhaps at once, and
-// should not block. A TLS handshake that takes too long is reported too.
+// should not block. A TLS handshake that takes as long is reported too.
 func ReportHandshakeTimeouts(srv *http.Server, report func(remote net.Addr)) {
 	w := &waiting{srv: srv, report: report, conns: make(map[net.Conn]*firstRequest)}
 	w.wrapConnContext()

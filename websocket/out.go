@@ -47,6 +47,7 @@ type out struct {
 	// The fields below belong to the one who is busy.
 	deadlines interface{ SetWriteDeadline(time.Time) error } // the stream's; nil: it has none
 	timer     *time.Timer                                    // for a stream without deadlines
+	socket    bool                                           // the stream is the system's own, not a layer over it
 	head      [wire.MaxHeader]byte
 	vec       [2][]byte
 	buffers   net.Buffers
@@ -61,6 +62,10 @@ func (o *out) init(c *Conn) {
 	o.changed.L = &o.mu
 	o.round = 1
 	o.deadlines, _ = c.stream.(interface{ SetWriteDeadline(time.Time) error })
+	switch c.stream.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		o.socket = true
+	}
 }
 
 var errMessageType = errors.New("websocket: write: the type of a message is Text or Binary")
@@ -228,27 +233,12 @@ func (o *out) send(h wire.Header, p []byte) error {
 		defer smallBuffers.Put(b)
 		return o.pieces(b[:0], h, p)
 	}
-	if !h.Masked && o.vectored() {
-		o.vec = [2][]byte{h.Append(o.head[:0]), p}
-		o.buffers = o.vec[:]
-		return o.limited(func() error {
-			_, err := o.buffers.WriteTo(o.c.stream)
-			o.vec, o.buffers = [2][]byte{}, nil
-			return err
-		})
+	if !h.Masked && o.socket {
+		return o.writeBoth(h.Append(o.head[:0]), p)
 	}
 	b := pieceBuffers.Get().(*[pieceBuffer]byte)
 	defer pieceBuffers.Put(b)
 	return o.pieces(b[:0], h, p)
-}
-
-// vectored reports whether the stream writes several slices with one system call.
-func (o *out) vectored() bool {
-	switch o.c.stream.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
-	}
-	return false
 }
 
 // pieces writes header and payload by way of b, as much at once as b holds.
@@ -271,17 +261,39 @@ func (o *out) pieces(b []byte, h wire.Header, p []byte) error {
 	}
 }
 
-// write writes to the stream, for the one who is busy.
-func (o *out) write(b []byte) error {
-	return o.limited(func() error {
-		_, err := o.c.stream.Write(b)
-		return err
-	})
+// writeBoth writes two slices with one system call, for the one who is busy.
+func (o *out) writeBoth(head, p []byte) (err error) {
+	o.vec = [2][]byte{head, p}
+	o.buffers = o.vec[:]
+	for len(o.buffers) > 0 && err == nil {
+		err = o.limited(func() (int64, error) { return o.buffers.WriteTo(o.c.stream) })
+	}
+	o.vec, o.buffers = [2][]byte{}, nil // p is the caller's again
+	return err
 }
 
-// limited does a write under the write timeout. A stream in which a write was
-// given up cannot be used any more: bytes of a frame may be missing.
-func (o *out) limited(write func() error) error {
+// write writes to the stream, for the one who is busy. Anything but a socket gets
+// large slices in pieces: what a write that was given up has got through is not
+// known there, so each piece has the timeout to itself.
+func (o *out) write(b []byte) (err error) {
+	for len(b) > 0 && err == nil {
+		most := len(b)
+		if !o.socket {
+			most = min(most, pieceBuffer)
+		}
+		err = o.limited(func() (int64, error) {
+			n, err := o.c.stream.Write(b[:most])
+			b = b[n:]
+			return int64(n), err
+		})
+	}
+	return err
+}
+
+// limited does a write under the write timeout. A socket that took something in
+// that time is only slow: the rest may be tried again. Otherwise a stream in which
+// a write was given up cannot be used any more: bytes of a frame are missing.
+func (o *out) limited(write func() (int64, error)) error {
 	timeout := o.c.options.WriteTimeout
 	switch {
 	case timeout == 0:
@@ -292,12 +304,12 @@ func (o *out) limited(write func() error) error {
 	default:
 		o.timer.Reset(timeout)
 	}
-	err := write()
+	n, err := write()
 	if o.timer != nil {
 		o.timer.Stop()
 	}
 	switch {
-	case err == nil:
+	case err == nil, isTimeout(err) && n > 0 && o.socket:
 		return nil
 	case isTimeout(err):
 		err = writeTimeout(timeout)

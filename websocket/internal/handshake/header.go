@@ -68,11 +68,11 @@ func isBadValue(v string) bool {
 	return false
 }
 
-// WithAnswer returns those fields of h, set by middleware before the server
+// AnswerHeader returns those fields of h, set by middleware before the server
 // answers, that go out with a 101: cookies, the server's name, tracing and the
 // like. What describes a body or the handshake itself is left out, and so is
 // what would break out of its line.
-func WithAnswer(h http.Header) http.Header {
+func AnswerHeader(h http.Header) http.Header {
 	out := make(http.Header)
 	for name, values := range h {
 		if !IsToken(name) || whyReserved(name) != "" || strings.HasPrefix(toLower(name), "content-") {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 var (
@@ -90,13 +91,14 @@ func ASCIIHost(name string) (string, error) {
 	if isIP(name) {
 		return name, nil
 	}
-	name = strings.ToLower(name)
 	if !isASCII(name) {
-		var err error
-		if name, err = punycode(name); err != nil {
+		ascii, err := punycode(name)
+		if err != nil {
 			return "", fmt.Errorf("%s: %w", quote(name), errHostForm)
 		}
+		name = ascii
 	}
+	name = toLower(name)
 	if !isHostName(name) {
 		return "", fmt.Errorf("%s: %w", quote(name), errHost)
 	}
@@ -104,15 +106,21 @@ func ASCIIHost(name string) (string, error) {
 }
 
 // punycode asks net/http, which turns a Host into ASCII when it writes a
-// request. The standard library has no other door to that algorithm.
+// request. The standard library has no other door to that algorithm, whose time
+// grows with the square of the length.
 func punycode(name string) (string, error) {
+	const most = 4 * 253 // bytes of UTF-8 in the longest name of the DNS
+	if len(name) > most || !utf8.ValidString(name) {
+		return "", errHostForm
+	}
+	name = strings.ToLower(name)
 	var b bytes.Buffer
 	if err := (&http.Request{Method: http.MethodGet, URL: &url.URL{Host: name}}).Write(&b); err != nil {
-		return name, err
+		return "", err
 	}
 	r, err := http.ReadRequest(bufio.NewReader(&b))
 	if err != nil {
-		return name, err
+		return "", err
 	}
 	return r.Host, nil
 }

@@ -216,7 +216,7 @@ func (p pattern) matchHost(host string) bool {
 		return p.host == host
 	}
 	before, found := strings.CutSuffix(host, "."+p.host)
-	return found && before != "" && !isIP(host)
+	return found && before != ""
 }
 
 func (p pattern) matchPort(from origin) bool {

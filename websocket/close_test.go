@@ -1,0 +1,418 @@
+package websocket_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket"
+	"github.com/duplexgo/duplex/websocket/wire"
+	"github.com/duplexgo/duplex/websocket/wstest"
+)
+
+// RFC 6455, 7.1.1: the server ends the stream first, the client waits for that.
+func TestCloseOrder(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		result := async(func() error { return c.Close(4000, "bye") })
+		peer.want("close 4000 bye")
+		peer.send(peer.close(4000, ""))
+		peer.want("end") // before this end has closed anything
+		peer.s.Close()
+		if err := result(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		wantClose(t, reading(c)(), websocket.CloseError{Code: 4000, Reason: "bye", Local: true})
+		wantClose(t, c.Write(bg, websocket.Text, nil), websocket.CloseError{Code: 4000, Reason: "bye", Local: true})
+	})
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, false, nil)
+		ended := false
+		result := async(func() error { defer func() { ended = true }(); return c.Close(1000, "") })
+		peer.want("close 1000")
+		peer.send(peer.close(1000, ""))
+		synctest.Wait()
+		if ended {
+			t.Error("the client ended the stream before the server")
+		}
+		peer.s.Close()
+		if err := result(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+}
+
+// The peer closes: its code is answered, whatever it is, and Read tells it.
+func TestPeerCloses(t *testing.T) {
+	codes := []websocket.CloseCode{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999}
+	for _, code := range codes {
+		overKinds(t, func(t *testing.T, kind wstest.Kind) {
+			c, peer := against(t, kind, true, nil)
+			peer.send(peer.close(code, "so long"))
+			end := reading(c)
+			peer.want(fmt.Sprintf("close %d", code), "end")
+			peer.s.Close()
+			want := websocket.CloseError{Code: code, Reason: "so long"}
+			wantClose(t, end(), want)
+			wantClose(t, c.Close(1000, ""), want)
+		})
+	}
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		peer.send(peer.frame(true, wire.OpClose, ""))
+		end := reading(c)
+		if h, p, err := peer.ReadFrame(); err != nil || h.Opcode != wire.OpClose || len(p) > 0 {
+			t.Errorf("got %v %x, %v, want an empty close frame", h.Opcode, p, err)
+		}
+		peer.s.Close()
+		wantClose(t, end(), websocket.CloseError{Code: websocket.CloseNoStatus})
+	})
+}
+
+func TestCloseWithoutCode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := against(t, wstest.TCP, true, nil)
+		result := async(func() error { return c.Close(websocket.CloseNoStatus, "not sent") })
+		peer.want("close 1005") // that is: empty
+		peer.send(peer.frame(true, wire.OpClose, ""))
+		peer.s.Close()
+		if err := result(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Attack 12, sending: codes that must not be sent are refused, and nothing happens.
+func TestCloseRefusesReservedCodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := pair(t, wstest.TCP, nil)
+		end := echoing(server)
+		for _, code := range []websocket.CloseCode{0, 1, 999, 1004, 1006, 1015, 1016, 2999, 5000, 65535} {
+			if err := client.Close(code, ""); err == nil || !strings.Contains(err.Error(), "must not be sent") {
+				t.Errorf("Close(%d): %v", code, err)
+			}
+		}
+		if err := client.Write(bg, websocket.Text, []byte("alive")); err != nil {
+			t.Fatal(err)
+		}
+		read(t, client, "alive")
+		client.Close(1000, "")
+		end()
+	})
+}
+
+func TestCloseReason(t *testing.T) {
+	cases := []struct{ reason, sent string }{
+		{strings.Repeat("x", 200), strings.Repeat("x", 123)},
+		{strings.Repeat("é", 100), strings.Repeat("é", 61)}, // whole characters
+		{"not\xffUTF-8", "not\uFFFDUTF-8"},
+	}
+	for _, tc := range cases {
+		synctest.Test(t, func(t *testing.T) {
+			client, server := pair(t, wstest.TCP, nil)
+			end := reading(server)
+			client.Close(4001, tc.reason)
+			wantClose(t, end(), websocket.CloseError{Code: 4001, Reason: tc.sent})
+		})
+	}
+}
+
+// Attack 12: no answer to a close frame.
+func TestCloseTimeout(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		pinged := async(func() int { // everything but an answer
+			for n := 0; ; n++ {
+				if _, err := peer.s.Write(peer.text("more")); err != nil {
+					return n
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+		begin := time.Now()
+		err := c.Close(1000, "")
+		if got := time.Since(begin); got != 5*time.Second {
+			t.Errorf("Close took %v, want 5s", got)
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		peer.want("close 1000")
+		pinged()
+	})
+	// A server that answers and does not end the stream holds a client up no longer.
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, false, &websocket.Options{CloseTimeout: 2 * time.Second})
+		begin := time.Now()
+		result := async(func() error { return c.Close(1000, "") })
+		peer.want("close 1000")
+		peer.send(peer.close(1000, ""))
+		if err := result(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		if got := time.Since(begin); got != 2*time.Second {
+			t.Errorf("Close took %v, want 2s", got)
+		}
+	})
+}
+
+// While a Read is in progress it gets what comes until the peer's close frame.
+func TestCloseLetsAReadGoOn(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		var got []string
+		end := async(func() error {
+			for {
+				_, p, err := c.Read(bg)
+				if err != nil {
+					return err
+				}
+				got = append(got, string(p))
+			}
+		})
+		synctest.Wait()
+		result := async(func() error { return c.Close(1000, "") })
+		peer.want("close 1000")
+		synctest.Wait()
+		peer.send(peer.text("late"))
+		synctest.Wait()
+		peer.send(peer.close(1000, ""))
+		peer.want("end")
+		peer.s.Close()
+		if err := result(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+		wantClose(t, end(), websocket.CloseError{Code: 1000, Local: true})
+		if len(got) == 0 || got[0] != "late" {
+			t.Errorf("got %q, want the message that came before the peer's close", got)
+		}
+	})
+}
+
+// Where nobody reads, Close does, and throws away, however much there is.
+func TestCloseReadsAndDiscards(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		sent := async(func() error {
+			for range 50 {
+				if _, err := peer.s.Write(peer.text(message(100_000))); err != nil {
+					return err
+				}
+			}
+			_, err := peer.s.Write(peer.close(1000, ""))
+			return err
+		})
+		if err := c.Close(1000, ""); err != nil && kind == wstest.TCP {
+			t.Errorf("Close: %v", err)
+		}
+		if err := sent(); err != nil {
+			t.Error(err)
+		}
+		peer.want("close 1000", "end")
+	})
+}
+
+// Attack 12: data after a close frame is not data any more.
+func TestDataAfterClose(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		peer.s.Peer().ResetUnread(true)
+		peer.send(peer.close(1000, ""), peer.frame(true, wire.OpPing, "late"), peer.text("late"), []byte{0xFF, 0xFF, 0xFF})
+		end := reading(c)
+		peer.want("close 1000", "end")
+		peer.s.Close()
+		wantClose(t, end(), websocket.CloseError{Code: 1000})
+	})
+}
+
+// After a violation the peer gets the close frame though it goes on sending: a
+// reset must not overtake it. It is listened to for a second, no longer.
+func TestViolationLingers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := against(t, wstest.TCP, true, nil)
+		peer.s.Peer().ResetUnread(true)
+		begin := time.Now()
+		end := reading(c)
+		flood := async(func() time.Duration {
+			if _, err := peer.s.Write([]byte{0x83, 0x80, 0, 0, 0, 0}); err != nil {
+				t.Error(err)
+			}
+			for {
+				if _, err := peer.s.Write(bytes.Repeat(peer.text("more"), 100)); err != nil {
+					return time.Since(begin)
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+		peer.want("close 1002 *", "end")
+		wantError(t, end(), websocket.CloseProtocolError)
+		if got := flood(); got < time.Second || got > 1100*time.Millisecond {
+			t.Errorf("listened to for %v, want 1s", got)
+		}
+	})
+}
+
+// A context that ends cuts the lingering short, for the caller that wants to go.
+func TestContextEndsLingering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := against(t, wstest.TCP, true, nil)
+		peer.send([]byte{0x83, 0x80, 0, 0, 0, 0})
+		ctx, cancel := context.WithTimeout(bg, 100*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		_, _, err := c.Read(ctx)
+		wantError(t, err, websocket.CloseProtocolError)
+		if got := time.Since(begin); got != 100*time.Millisecond {
+			t.Errorf("Read took %v", got)
+		}
+	})
+}
+
+// Both close at once: both see their own close and no error.
+func TestBothClose(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		client, server := pair(t, kind, nil)
+		a := async(func() error { return client.Close(4000, "client") })
+		b := async(func() error { return server.Close(4001, "server") })
+		errA, errB := a(), b()
+		for _, err := range []error{errA, errB} {
+			var ce *websocket.CloseError
+			if err != nil && !errors.As(err, &ce) {
+				t.Errorf("Close: %v", err)
+			}
+		}
+	})
+}
+
+// Attack 22: a peer that has stopped reading does not hold Close up beyond its
+// timeout.
+func TestCloseBehindAStuckWrite(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		peer.s.Peer().SetBuffer(0)
+		wrote := async(func() error { return c.Write(bg, websocket.Binary, []byte(message(1<<20))) })
+		synctest.Wait()
+		begin := time.Now()
+		err := c.Close(1000, "")
+		if got := time.Since(begin); got != 5*time.Second {
+			t.Errorf("Close took %v, want 5s", got)
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Close: %v", err)
+		}
+		if err := wrote(); err == nil {
+			t.Error("the stuck Write returned nil")
+		}
+	})
+}
+
+func TestCloseNowStopsEverything(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		peer.s.Peer().SetBuffer(0)
+		calls := map[string]func() error{
+			"Read":  reading(c),
+			"Write": async(func() error { return c.Write(bg, websocket.Text, []byte("x")) }),
+			"large": async(func() error { return c.Write(bg, websocket.Text, []byte(message(1<<20))) }),
+			"Ping":  async(func() error { return c.Ping(bg) }),
+			"Reader": async(func() error {
+				_, r, err := c.Reader(bg)
+				if err == nil {
+					_, err = io.ReadAll(r)
+				}
+				return err
+			}),
+		}
+		synctest.Wait()
+		if err := c.CloseNow(); err != nil {
+			t.Errorf("CloseNow: %v", err)
+		}
+		want := websocket.CloseError{Code: websocket.CloseAbnormal, Local: true}
+		for name, call := range calls {
+			t.Log(name)
+			wantClose(t, call(), want)
+		}
+		if err := c.CloseNow(); err != nil {
+			t.Errorf("a second CloseNow: %v", err)
+		}
+		wantClose(t, c.Close(1000, ""), want)
+		wantClose(t, c.Ping(bg), want)
+		wantClose(t, reading(c)(), want)
+		_, err := c.Writer(bg, websocket.Text)
+		wantClose(t, err, want)
+	})
+}
+
+func TestCloseNowDropsWhatWasBuffered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := against(t, wstest.TCP, true, nil)
+		peer.send(peer.text("1"), peer.text("2"))
+		read(t, c, "1")
+		c.CloseNow()
+		wantClose(t, reading(c)(), websocket.CloseError{Code: websocket.CloseAbnormal, Local: true})
+	})
+}
+
+// Attack 25: write, close, ping and read at once, from every side.
+func TestEverythingAtOnce(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		for i := range 20 {
+			client, server := pair(t, kind, &websocket.Options{PingInterval: time.Millisecond})
+			var all sync.WaitGroup
+			for _, c := range []*websocket.Conn{client, server} {
+				for range 3 {
+					all.Go(func() {
+						for c.Write(bg, websocket.Text, []byte(message(100))) == nil {
+							time.Sleep(200 * time.Microsecond)
+						}
+					})
+					all.Go(func() {
+						for {
+							ctx, cancel := context.WithTimeout(bg, time.Millisecond)
+							_, _, err := c.Read(ctx)
+							cancel()
+							if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+								return
+							}
+						}
+					})
+				}
+				all.Go(func() {
+					for c.Ping(bg) == nil {
+						time.Sleep(time.Millisecond) // fake time passes only while all wait
+					}
+				})
+				all.Go(func() {
+					w, err := c.Writer(bg, websocket.Binary)
+					if err == nil {
+						io.Copy(w, strings.NewReader(message(20_000)))
+						w.Close()
+					}
+				})
+			}
+			for range 2 {
+				all.Go(func() {
+					time.Sleep(20 * time.Millisecond)
+					if i%3 == 0 {
+						client.CloseNow()
+					} else {
+						client.Close(1000, "")
+					}
+				})
+				all.Go(func() {
+					time.Sleep(20 * time.Millisecond)
+					server.Close(1000, "")
+				})
+			}
+			all.Wait()
+		}
+	})
+}
