@@ -111,31 +111,18 @@ func TestShutdownDuringPings(t *testing.T) {
 	serve(t, &g, func(t *testing.T, s *wstest.Server) {
 		var floods []func() bool
 		for range 5 {
-			stream, err := s.Listener.DialContext(bg, "tcp", "server.test:80")
-			if err != nil {
-				t.Fatal(err)
-			}
-			stream.Write([]byte("GET / HTTP/1.1\r\nHost: server.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"))
-			peer := &raw{Peer: wstest.NewPeer(stream, true), t: t, s: stream.(*wstest.Stream)}
+			peer := handshaken(t, s)
 			floods = append(floods, async(func() bool {
-				defer stream.Close()
-				head := make([]byte, 0, 1000)
-				for !bytes.HasSuffix(head, []byte("\r\n\r\n")) {
-					b := make([]byte, 1)
-					if _, err := stream.Read(b); err != nil {
-						return false
-					}
-					head = append(head, b...)
-				}
+				defer peer.Close()
 				closing, done := make(chan bool), make(chan bool)
 				go func() {
 					defer close(done)
 					burst := bytes.Repeat(peer.frame(true, wire.OpPing, "burst"), 100)
 					for {
-						stream.Write(burst)
+						peer.Write(burst)
 						select {
 						case <-closing:
-							stream.Write(peer.close(1001, ""))
+							peer.Write(peer.close(1001, ""))
 							return
 						case <-time.After(50 * time.Microsecond):
 						}
