@@ -81,6 +81,10 @@ func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, handled bo
 	if o == nil {
 		o = new(AcceptOptions)
 	}
+	if !o.Registry.enter() {
+		return nil, refuse(w, r, refusal(http.StatusServiceUnavailable, "the server is shutting down: try again in a moment"))
+	}
+	defer o.Registry.leave()
 	resp, err := check(r, o)
 	if err != nil {
 		return nil, refuse(w, r, err)
@@ -108,9 +112,6 @@ func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, handled bo
 // wrong: first whether this is a WebSocket's handshake at all. The error is a
 // *HandshakeError.
 func check(r *http.Request, o *AcceptOptions) (resp response, err error) {
-	if o.Registry.closed() {
-		return resp, refusal(http.StatusServiceUnavailable, "the server is shutting down: try again in a moment")
-	}
 	origins, err := checkOptions(o)
 	if err != nil {
 		return resp, refusal(http.StatusInternalServerError, "the server's options are wrong: %v", err)

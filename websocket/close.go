@@ -41,8 +41,9 @@ var (
 
 // Close does the closing handshake: it sends a close frame with the code and the
 // reason, waits for the peer's, and ends the stream (RFC 6455, 7.1.2), all within
-// [Options.CloseTimeout]. A Read that is in progress goes on and gets messages
-// until the peer's close frame; where none is, Close reads and throws away.
+// [Options.CloseTimeout]. Messages that come until the peer's close frame go to a
+// Read that is in progress, or comes within 100 ms; where none does, Close reads
+// and throws away. To be sure of every message, call [Conn.CloseWrite] and read on.
 //
 // code must be one that may be sent, see [CloseCode.Sendable], or CloseNoStatus
 // for a close frame without one; else Close returns an error and does nothing. Of
@@ -54,18 +55,30 @@ var (
 // In a [Handler]'s Conn, Close queues the frame and returns at once; no Message
 // follows, and the Close callback tells how it ended.
 func (c *Conn) Close(code CloseCode, reason string) error {
-	if !code.Sendable() && code != CloseNoStatus {
-		return fmt.Errorf("websocket: close: code %d must not be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999", code)
+	if err := c.CloseWrite(code, reason); err != nil {
+		return err
 	}
-	reason = strings.ToValidUTF8(reason, "\uFFFD")
-	c.ending.limit(c, c.options.CloseTimeout, errCloseTimeout, false)
-	c.out.close(&CloseError{Code: code, Reason: reason, Local: true}, code, reason)
 	if c.handled {
 		return nil
 	}
 	c.in.discard()
 	<-c.ending.done
 	return c.ending.result()
+}
+
+// CloseWrite sends a close frame as Close does and returns: this side has said
+// all that it has to say, and goes on to read what the peer still has. Keep
+// reading until the error: a [*CloseError] once the peer has answered, or what
+// else has ended the connection, at the latest after [Options.CloseTimeout].
+// Nothing can be written any more. In a [Handler]'s Conn it is Close.
+func (c *Conn) CloseWrite(code CloseCode, reason string) error {
+	if !code.Sendable() && code != CloseNoStatus {
+		return fmt.Errorf("websocket: close: code %d must not be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999", code)
+	}
+	reason = strings.ToValidUTF8(reason, "\uFFFD")
+	c.ending.limit(c, c.options.CloseTimeout, errCloseTimeout, false)
+	c.out.close(&CloseError{Code: code, Reason: reason, Local: true}, code, reason)
+	return nil
 }
 
 // CloseNow ends the connection without a closing handshake: a peer sees 1006.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -184,6 +185,7 @@ func TestCloseLetsAReadGoOn(t *testing.T) {
 		synctest.Wait()
 		peer.send(peer.text("late"))
 		synctest.Wait()
+		peer.send(peer.text("later"), peer.text("last"))
 		peer.send(peer.close(1000, ""))
 		peer.want("end")
 		peer.s.Close()
@@ -191,8 +193,47 @@ func TestCloseLetsAReadGoOn(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 		wantClose(t, end(), websocket.CloseError{Code: 1000, Local: true})
-		if len(got) == 0 || got[0] != "late" {
-			t.Errorf("got %q, want the message that came before the peer's close", got)
+		if !slices.Equal(got, []string{"late", "later", "last"}) {
+			t.Errorf("got %q, want the messages that came before the peer's close", got)
+		}
+	})
+}
+
+// CloseWrite leaves all reading to the caller, who gets every message, however
+// slow.
+func TestCloseWrite(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, false, nil)
+		if err := c.CloseWrite(1005+1, ""); err == nil {
+			t.Error("CloseWrite took code 1006")
+		}
+		if err := c.CloseWrite(1000, "all said"); err != nil {
+			t.Error(err)
+		}
+		if err := c.Write(bg, websocket.Text, nil); err == nil {
+			t.Error("Write after CloseWrite returned nil")
+		}
+		peer.want("close 1000 all said")
+		peer.send(peer.text("1"), peer.text("2"), peer.close(1000, ""))
+		peer.s.CloseWrite()
+		for _, want := range []string{"1", "2"} {
+			time.Sleep(time.Second)
+			read(t, c, want)
+		}
+		wantClose(t, reading(c)(), websocket.CloseError{Code: 1000, Reason: "all said", Local: true})
+		if err := c.Close(1000, ""); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, _ := against(t, kind, false, nil)
+		c.CloseWrite(1000, "")
+		begin := time.Now()
+		if err := reading(c)(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("without an answer: %v", err)
+		}
+		if got := time.Since(begin); got != 5*time.Second {
+			t.Errorf("took %v, want 5s", got)
 		}
 	})
 }

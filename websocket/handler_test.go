@@ -316,15 +316,27 @@ func handshaken(t *testing.T, s *wstest.Server) *raw {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { stream.Close() })
+	peer := handshaking(t, stream.(*wstest.Stream))
+	peer.open(t)
+	return peer
+}
+
+// handshaking returns a raw client that has sent its handshake.
+func handshaking(t *testing.T, stream *wstest.Stream) *raw {
 	io.WriteString(stream, "GET / HTTP/1.1\r\nHost: server.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+	return &raw{Peer: wstest.NewPeer(stream, true), t: t, s: stream}
+}
+
+// open waits for the server's answer, which must be a 101.
+func (r *raw) open(t *testing.T) {
+	t.Helper()
 	var head []byte
 	for b := make([]byte, 1); !bytes.HasSuffix(head, []byte("\r\n\r\n")); head = append(head, b[0]) {
-		if _, err := stream.Read(b); err != nil {
+		if _, err := r.s.Read(b); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) {
 		t.Fatalf("the server answered %q", head)
 	}
-	return &raw{Peer: wstest.NewPeer(stream, true), t: t, s: stream.(*wstest.Stream)}
 }

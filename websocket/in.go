@@ -29,6 +29,7 @@ import (
 type in struct {
 	c      *Conn
 	lock   chan struct{}
+	turns  uint64 // calls that have owned it
 	source source
 	buf    []byte
 	loan   *[smallBuffer]byte // what buf is a slice of, unless it is its own
@@ -182,6 +183,7 @@ func (in *in) acquire(ctx context.Context) error {
 		in.release()
 		return err
 	}
+	in.turns++
 	in.watch.begin(ctx)
 	return nil
 }
@@ -446,20 +448,50 @@ func (in *in) drain() {
 	}
 }
 
+// giveWay is how long Close leaves a message that has come to the reads of others
+// before it throws away that message and all after it.
+const giveWay = 100 * time.Millisecond
+
 // discard reads on for Close, when nobody else does, until the connection ends.
+// A loop of Reads in another goroutine is between two of them now and then: that
+// nobody reads at this moment does not mean that nobody will. So the first message
+// is left lying for a moment, and thrown away only when nobody has come for it.
 func (in *in) discard() {
+	for alone := false; in.own(); {
+		in.watch.end()
+		turns, err := in.turns, in.next(!alone)
+		if err != nil {
+			in.fail(err)
+		}
+		in.stopped = !in.taken // a Reader, too, begins with this message
+		in.release()
+		if alone || err != nil {
+			continue
+		}
+		select {
+		case <-time.After(giveWay):
+		case <-in.c.ending.done:
+		}
+		if in.own() {
+			alone = turns == in.turns
+			in.release()
+		}
+	}
+}
+
+// own makes Close the owner of the receiving half. It reports false when the
+// connection has ended.
+func (in *in) own() bool {
 	select {
 	case in.lock <- struct{}{}:
 	case <-in.c.ending.done:
-		return
+		return false
 	}
-	defer in.release()
-	in.watch.end()
-	for in.err == nil {
-		if err := in.next(false); err != nil {
-			in.fail(err)
-		}
+	if in.err != nil {
+		in.release()
+		return false
 	}
+	return true
 }
 
 // fill reads more bytes into buf, which has room for every header and every

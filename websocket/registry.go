@@ -15,10 +15,11 @@ import (
 //	var lines websocket.Registry
 //	srv.RegisterOnShutdown(func() { lines.Shutdown(ctx) })
 type Registry struct {
-	mu    sync.Mutex
-	conns map[*Conn]struct{}
-	shut  bool
-	empty chan struct{} // closed when shut and the last connection has gone
+	mu         sync.Mutex
+	conns      map[*Conn]struct{}
+	handshakes int // opening handshakes that may still bring a connection
+	shut       bool
+	empty      chan struct{} // closed when shut and the last connection has gone
 }
 
 // Len returns the number of connections.
@@ -76,7 +77,7 @@ func (g *Registry) refuse() <-chan struct{} {
 
 // tell closes empty when it is time for that, once: nothing is added any more.
 func (g *Registry) tell() {
-	if g.empty != nil && len(g.conns) == 0 {
+	if g.empty != nil && len(g.conns) == 0 && g.handshakes == 0 {
 		select {
 		case <-g.empty:
 		default:
@@ -85,19 +86,12 @@ func (g *Registry) tell() {
 	}
 }
 
-// closed reports whether new connections are refused. Like add and remove, it
-// may be called on a nil Registry, which takes every connection and keeps none.
-func (g *Registry) closed() bool {
-	if g == nil {
-		return false
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.shut
-}
-
-// add reports whether the connection may live.
-func (g *Registry) add(c *Conn) bool {
+// enter is called when an opening handshake begins, and reports whether it may;
+// leave when it is over and add has been called for the connection, if there is
+// one. Between the two a Shutdown waits: the peer may have its 101 already. Like
+// add and remove, they may be called on a nil Registry, which takes every
+// connection and keeps none.
+func (g *Registry) enter() bool {
 	if g == nil {
 		return true
 	}
@@ -106,11 +100,33 @@ func (g *Registry) add(c *Conn) bool {
 	if g.shut {
 		return false
 	}
+	g.handshakes++
+	return true
+}
+
+func (g *Registry) leave() {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.handshakes--
+	g.tell()
+}
+
+// add takes a connection and reports whether it may live; otherwise it is to be
+// closed.
+func (g *Registry) add(c *Conn) bool {
+	if g == nil {
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.conns == nil {
 		g.conns = make(map[*Conn]struct{})
 	}
 	g.conns[c] = struct{}{}
-	return true
+	return !g.shut
 }
 
 func (g *Registry) remove(c *Conn) {

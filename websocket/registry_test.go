@@ -105,6 +105,34 @@ func TestShutdownCuts(t *testing.T) {
 	})
 }
 
+// A connection whose handshake is under way when Shutdown begins is closed like
+// the others, not forgotten: its peer may have the 101 already.
+func TestShutdownDuringHandshake(t *testing.T) {
+	var g websocket.Registry
+	serve(t, &g, func(t *testing.T, s *wstest.Server) {
+		stream, err := s.Listener.DialContext(bg, "tcp", "server.test:80")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Close()
+		line := stream.(*wstest.Stream)
+		line.Peer().SetBuffer(0) // the 101 does not leave
+		peer := handshaking(t, line)
+		synctest.Wait()
+		shutdown := async(func() error { return g.Shutdown(bg) })
+		synctest.Wait()
+		line.Peer().SetBuffer(1 << 16)
+		peer.open(t)
+		peer.want("close 1001")
+		peer.send(peer.close(1001, ""))
+		peer.want("end")
+		stream.Close()
+		if err := shutdown(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Attack 23: a burst of pings while the server shuts down.
 func TestShutdownDuringPings(t *testing.T) {
 	var g websocket.Registry
