@@ -1,0 +1,481 @@
+package console_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/chromedp"
+
+	"github.com/duplexgo/duplex/push"
+	"github.com/duplexgo/duplex/push/console"
+)
+
+var pictures = flag.String("pictures", "", "write pictures of the page into this folder")
+
+func TestHandler(t *testing.T) {
+	h := console.Handler()
+	get := func(method, path string, header ...string) *http.Response {
+		r := httptest.NewRequestWithContext(t.Context(), method, path, nil)
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Result()
+	}
+	for path, kind := range map[string]string{
+		"/console":             "text/html; charset=utf-8",
+		"/console/console.js":  "text/javascript; charset=utf-8",
+		"/console/line.js":     "text/javascript; charset=utf-8",
+		"/console/console.css": "text/css; charset=utf-8",
+		"/console/icon.svg":    "image/svg+xml",
+	} {
+		resp := get("GET", path)
+		body, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != 200 || len(body) == 0 || resp.Header.Get("Content-Type") != kind {
+			t.Errorf("%s: status %d, %d bytes of %s", path, resp.StatusCode, len(body), resp.Header.Get("Content-Type"))
+		}
+		if policy := resp.Header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none';") || strings.Contains(policy, "unsafe") {
+			t.Errorf("%s: policy %q", path, policy)
+		}
+		tag := resp.Header.Get("ETag")
+		if resp := get("GET", path, "If-None-Match", tag); resp.StatusCode != 304 || tag == "" {
+			t.Errorf("%s: asked again with its tag %q: status %d", path, tag, resp.StatusCode)
+		}
+	}
+	for _, test := range []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", "/console/", 302},
+		{"GET", "/console/index.html", 404},
+		{"GET", "/console/console.go", 404},
+		{"GET", "/console/..%2fconsole.go", 404},
+		{"POST", "/console", 405},
+	} {
+		if resp := get(test.method, test.path); resp.StatusCode != test.status {
+			t.Errorf("%s %s: status %d, want %d", test.method, test.path, resp.StatusCode, test.status)
+		}
+	}
+}
+
+// chromium returns the browser's path. Without one the test is skipped, except
+// where CI is set: there it must run.
+func chromium(t *testing.T) string {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	const missing = "no Chromium is installed (chromium, chromium-browser or google-chrome): the page is not tested"
+	if os.Getenv("CI") != "" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+	return ""
+}
+
+// newBrowser starts a browser that can reach this machine only.
+func newBrowser(t *testing.T) context.Context {
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(chromium(t)),
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.NoSandbox, // which needs rights that containers do not have
+		chromedp.DisableGPU,
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+	)
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(cancel)
+	ctx, _ = chromedp.NewContext(ctx)
+	t.Cleanup(func() { chromedp.Cancel(ctx) }) // waits, so that its folder can be removed
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("starting Chromium: %v", err)
+	}
+	return ctx
+}
+
+// A page is a tab of the browser.
+type page struct {
+	t    *testing.T
+	ctx  context.Context
+	name string
+}
+
+// open opens a tab. What goes wrong in its scripts, and what its policy forbids,
+// fails the test.
+func open(t *testing.T, browser context.Context, name, url string) *page {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	messages := chromedp.Console(ctx)
+	var faults sync.WaitGroup
+	faults.Go(func() {
+		for m, err := range messages {
+			if err != nil {
+				return
+			}
+			// That the server cannot be reached is a part of the test.
+			reach := m.Source == "network" || strings.Contains(m.Text, "WebSocket connection")
+			if !reach && (m.Type == chromedp.ConsoleException || m.Type == chromedp.ConsoleError || m.Source == "security") {
+				t.Errorf("tab %s: %s: %s", name, m.Type, m.Text)
+			}
+		}
+	})
+	t.Cleanup(func() { cancel(); faults.Wait() })
+	p := &page{t, ctx, name}
+	p.do(chromedp.Navigate(url))
+	return p
+}
+
+func (p *page) do(actions ...chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, time.Minute)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		p.t.Fatalf("tab %s: %v", p.name, err)
+	}
+}
+
+// eval returns the value of an expression in the page.
+func (p *page) eval(expression string) string {
+	p.t.Helper()
+	s, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](expression))
+	if err != nil {
+		p.t.Fatalf("tab %s: %s: %v", p.name, expression, err)
+	}
+	return s
+}
+
+// until waits until an expression is true in the page. An error counts as not true
+// yet: while a page is being loaded there is nothing to ask.
+func (p *page) until(expression string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		yes, err := chromedp.Run(p.ctx, chromedp.Evaluate[bool]("!!("+expression+")"))
+		if yes && err == nil {
+			return
+		}
+		if time.Now().After(deadline) || p.ctx.Err() != nil {
+			p.t.Fatalf("tab %s: not true: %s (%v)\nthe page shows:\n%s", p.name, expression, err, p.eval(`document.body.innerText`))
+		}
+	}
+}
+
+func (p *page) untilState(state string) {
+	p.t.Helper()
+	p.until(fmt.Sprintf(`document.getElementById("line").dataset.state === %q`, state))
+}
+
+// untilShown waits until the chosen channel shows exactly these messages at its
+// end.
+func (p *page) untilShown(data ...string) {
+	p.t.Helper()
+	p.until(fmt.Sprintf(`[...document.querySelectorAll("#scroll .data")].slice(-%d).map(e => e.innerText).join("|") === %q`, len(data), strings.Join(data, "|")))
+}
+
+// text returns the texts of all elements that a selector finds.
+func (p *page) text(selector string) string {
+	p.t.Helper()
+	return p.eval(fmt.Sprintf(`[...document.querySelectorAll(%q)].map(e => e.innerText).join("|")`, selector))
+}
+
+func (p *page) keys(id chromedp.ID, text string) {
+	p.t.Helper()
+	p.do(chromedp.SendKeys(id, text))
+}
+
+// click clicks the element that has the text.
+func (p *page) click(tag, text string) {
+	p.t.Helper()
+	p.do(chromedp.Click(chromedp.Search(fmt.Sprintf(`//%s[contains(., %q)]`, tag, text))))
+}
+
+// enter types a text into the message's field, and Enter. SendKeys cannot send the
+// Enter of a field that does not want it as a line break.
+func (p *page) enter(text string) {
+	p.t.Helper()
+	p.keys("text", text)
+	p.do(chromedp.Func(func(ctx context.Context, t *chromedp.Target) (err error) {
+		for _, kind := range []input.DispatchKeyEventType{input.DispatchKeyEventTypeRawKeyDown, input.DispatchKeyEventTypeKeyUp} {
+			_, e := cdp.Call(ctx, t, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: "Enter", Code: "Enter", WindowsVirtualKeyCode: 13})
+			err = errors.Join(err, e)
+		}
+		return err
+	}))
+}
+
+// write sends what is in the field and this text.
+func (p *page) write(text string) {
+	p.t.Helper()
+	p.enter(text)
+	p.until(`document.getElementById("text").value === ""`)
+}
+
+// A host is a push server on a port that it keeps when it is stopped and started
+// again, and from which its lines can be cut.
+type host struct {
+	t    *testing.T
+	addr string
+	push *push.Server
+	http *http.Server
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	away  bool // connections are cut as soon as they come
+}
+
+func newHost(t *testing.T, addr string) *host {
+	h := &host{t: t, addr: addr, conns: make(map[net.Conn]bool)}
+	h.start()
+	t.Cleanup(h.stop)
+	return h
+}
+
+func (h *host) start() {
+	h.t.Helper()
+	listener, err := net.Listen("tcp", h.addr)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.addr = listener.Addr().String()
+	h.push = &push.Server{Console: console.Handler(), LiteralHosts: true}
+	h.http = &http.Server{Handler: h.push}
+	server := h.http
+	go server.Serve(&cuttable{listener, h})
+}
+
+func (h *host) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := errors.Join(h.push.Shutdown(ctx), h.http.Close()); err != nil {
+		h.t.Errorf("stopping the server: %v", err)
+	}
+}
+
+// cut breaks all connections and, until it is called with false, new ones too.
+func (h *host) cut(away bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.away = away
+	for c := range h.conns {
+		c.Close()
+	}
+	clear(h.conns)
+}
+
+type cuttable struct {
+	net.Listener
+	host *host
+}
+
+func (l *cuttable) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.host.mu.Lock()
+	defer l.host.mu.Unlock()
+	if l.host.away {
+		c.Close()
+	}
+	l.host.conns[c] = true
+	return c, nil
+}
+
+// publish publishes as a backend does, or, where the server is cut off, from
+// within it.
+func (h *host) publish(channel, kind, data string) {
+	h.t.Helper()
+	if h.away {
+		if _, err := h.push.Publish(h.t.Context(), channel, []byte(data)); err != nil {
+			h.t.Fatal(err)
+		}
+		return
+	}
+	resp, err := http.Post("http://"+h.addr+"/channels/"+channel, kind, strings.NewReader(data))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 200 {
+		h.t.Fatalf("POST: status %d", resp.StatusCode)
+	}
+}
+
+// The page's main job, in two tabs.
+func TestPage(t *testing.T) {
+	browser := newBrowser(t)
+	host := newHost(t, "127.0.0.1:0")
+	url := "http://" + host.addr
+
+	one := open(t, browser, "one", url+"/")
+	one.until(`location.pathname === "/console"`)
+	one.untilState("open")
+	one.keys("join-name", "news/of today\r")
+	one.until(`location.hash === "#news%2Fof%20today"`)
+	two := open(t, browser, "two", url+"/console#other,news%2Fof%20today")
+	two.untilState("open")
+	two.click("button", "news/of today")
+	two.until(`document.getElementById("title").innerText === "news/of today"`)
+	both := []*page{one, two}
+
+	t.Run("what one writes both get", func(t *testing.T) {
+		one.write("hello <b>two</b> & co")
+		two.untilShown("hello <b>two</b> & co")
+		one.untilShown("hello <b>two</b> & co")
+		two.write("hello one")
+		one.untilShown("hello <b>two</b> & co", "hello one")
+	})
+
+	t.Run("what a backend posts both get", func(t *testing.T) {
+		host.publish("news%2Fof%20today", "application/json", `{"big":12345678901234567890,"text":"<img src=x onerror=alert(1)>","list":[1,2.50]}`)
+		want := "{\n  \"big\": 12345678901234567890,\n  \"text\": \"<img src=x onerror=alert(1)>\",\n  \"list\": [\n    1,\n    2.50\n  ]\n}"
+		one.untilShown("hello one", want)
+		two.untilShown("hello one", want)
+		if n := two.eval(`String(document.querySelectorAll("#scroll img, #scroll b").length)`); n != "0" {
+			t.Errorf("messages have become %s elements", n)
+		}
+	})
+
+	t.Run("the command line is right", func(t *testing.T) {
+		if _, err := exec.LookPath("curl"); err != nil {
+			t.Skip("no curl is installed")
+		}
+		line := one.text("#curl")
+		if out, err := exec.CommandContext(t.Context(), "sh", "-c", line).Output(); err != nil || !strings.Contains(string(out), "position") {
+			t.Fatalf("%s: %v: %s", line, err, out)
+		}
+		two.untilShown("Hello from a shell")
+		one.untilShown("Hello from a shell")
+	})
+
+	t.Run("JSON", func(t *testing.T) {
+		one.click("label", "JSON")
+		one.enter(`{"a":`)
+		one.until(`document.getElementById("write-error").innerText.startsWith("This is not JSON")`)
+		one.write(`98765432109876543210}`) // goes on where the text was left
+		two.untilShown("Hello from a shell", `{"a":98765432109876543210}`)
+		one.click("label", "Text")
+	})
+
+	t.Run("other channels count", func(t *testing.T) {
+		host.publish("other", "", "1")
+		host.publish("other", "", "2")
+		two.until(`document.querySelector(".unread:not(:empty)")?.innerText === "2"`)
+		two.until(`document.title.startsWith("(2) ")`)
+	})
+
+	t.Run("a reload keeps channels and history", func(t *testing.T) {
+		two.do(chromedp.Reload())
+		two.untilState("open")
+		two.untilShown("Hello from a shell", `{"a":98765432109876543210}`)
+		two.until(`document.getElementById("title").innerText === "news/of today"`)
+	})
+
+	t.Run("after a broken line they get what they missed", func(t *testing.T) {
+		host.cut(true)
+		for _, p := range both {
+			p.until(`document.getElementById("line-more").innerText.startsWith("no connection (1006), back in")`)
+		}
+		for i := range 3 {
+			host.publish("news/of today", "", fmt.Sprintf(`"missed %d"`, i))
+		}
+		host.cut(false)
+		for _, p := range both {
+			p.untilState("open")
+			p.untilShown(`{"a":98765432109876543210}`, "missed 0", "missed 1", "missed 2")
+			if notices := p.text("#scroll .notice"); notices != "" {
+				t.Errorf("tab %s: %s", p.name, notices)
+			}
+		}
+	})
+
+	t.Run("after a restart they come back and say so", func(t *testing.T) {
+		host.stop()
+		one.until(`document.getElementById("line").dataset.state !== "open"`)
+		one.enter("kept while the server is away")
+		host.start()
+		for _, p := range both {
+			p.untilState("open")
+			p.until(`document.querySelector("#scroll .warn")?.innerText.includes("started anew")`)
+		}
+		one.write("") // the text of before
+		host.publish("news%2Fof%20today", "", "after the restart")
+		for _, p := range both {
+			p.untilShown("missed 2", "kept while the server is away", "after the restart")
+		}
+	})
+}
+
+// Pictures of the page, in light and dark, at the width of a desk and of a phone.
+func TestPictures(t *testing.T) {
+	if *pictures == "" {
+		t.Skip("asked for with -pictures FOLDER")
+	}
+	browser := newBrowser(t)
+	host := newHost(t, "127.0.0.1:8080") // as the pictures show it
+	host.publish("news", "", "The morning edition is out.")
+	host.publish("news", "application/json", `{"event":"deploy","service":"checkout","version":"2.14.0","took_ms":4180,"by":["ada","grace"]}`)
+	host.publish("news", "application/json", `{"temperature":21.5}`)
+	host.publish("news", "", "A longer message, as people write them: it runs over the end of its line, and then over another, so that one sees how the page breaks it.\nIt has a second paragraph, too.")
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range []int64{1280, 390} {
+			p := open(t, browser, scheme, "about:blank")
+			p.do(
+				chromedp.EmulateViewport(width, 800),
+				preferScheme(scheme),
+				chromedp.Navigate("http://"+host.addr+"/console"),
+			)
+			shoot := func(what string) {
+				png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+				if err == nil {
+					err = os.WriteFile(filepath.Join(*pictures, fmt.Sprintf("%s-%s-%d.png", what, scheme, width)), png, 0o644)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.untilState("open")
+			shoot("empty")
+			p.do(chromedp.Navigate("http://"+host.addr+"/console#news,builds,chat%2Flobby"), chromedp.Reload())
+			p.untilState("open")
+			p.until(`document.querySelectorAll("#scroll .data").length >= 4`)
+			host.publish("builds", "", "green")
+			p.until(`document.querySelector(".unread:not(:empty)")`)
+			p.keys("text", "Hello everybody")
+			shoot("console")
+			host.cut(true)
+			p.until(`document.getElementById("line-more").innerText.includes("back in")`)
+			shoot("away")
+			host.cut(false)
+			p.untilState("open")
+		}
+	}
+}
+
+// preferScheme makes the tab that of somebody who prefers light or dark.
+func preferScheme(scheme string) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, t *chromedp.Target) (v chromedp.Void, err error) {
+		_, err = cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+		return v, err
+	}
+}

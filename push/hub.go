@@ -1,0 +1,98 @@
+package push
+
+import "sync"
+
+// A hub knows who reads which channel in this process, and wakes them when there
+// is news. What there is they read from the channel's log.
+type hub struct {
+	broker broker
+
+	mu       sync.RWMutex
+	channels map[string]*channel // those that have readers
+}
+
+// A channel is a log with its readers.
+type channel struct {
+	log *log
+
+	mu      sync.Mutex
+	readers []*reader
+}
+
+// A reader is a session's place in one channel.
+type reader struct {
+	channel *channel
+	session *session
+	index   int // in channel.readers, under its lock
+
+	// Under the session's lock:
+	seq   uint64 // all messages up to here have been read
+	reset string // the client is to be told first that messages are missing, and why
+}
+
+// news wakes the readers of a channel.
+func (h *hub) news(name string) {
+	h.mu.RLock()
+	c := h.channels[name]
+	h.mu.RUnlock()
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.readers {
+		r.session.line.wake()
+	}
+}
+
+// join makes the session a reader of a channel. What is published from now on
+// wakes it; it begins to read where s says.
+func (h *hub) join(session *session, name string, s start) (*reader, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := h.channels[name]
+	if c == nil {
+		l, err := h.broker.open(name)
+		if err != nil {
+			return nil, err
+		}
+		if h.channels == nil {
+			h.channels = make(map[string]*channel)
+		}
+		c = &channel{log: l}
+		h.channels[name] = c
+	}
+	r := &reader{channel: c, session: session}
+	r.seq, r.reset = c.log.join(s, h.broker.now())
+	c.add(r)
+	return r, nil
+}
+
+// leave ends what join began.
+func (h *hub) leave(r *reader) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if left := r.channel.remove(r); left == 0 {
+		delete(h.channels, r.channel.log.channel)
+		h.broker.release(r.channel.log)
+	}
+}
+
+func (c *channel) add(r *reader) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r.index = len(c.readers)
+	c.readers = append(c.readers, r)
+}
+
+// remove returns how many readers are left.
+func (c *channel) remove(r *reader) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := len(c.readers) - 1
+	moved := c.readers[last]
+	c.readers[r.index], moved.index = moved, r.index
+	c.readers[last] = nil
+	c.readers = c.readers[:last]
+	return last
+}

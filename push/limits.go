@@ -1,0 +1,35 @@
+package push
+
+import "time"
+
+// limits are the limits in force that core and sessions need; 0 is none.
+type limits struct {
+	message       int // bytes of data
+	subscriptions int // of a line
+	commands      int // of a line, a second
+}
+
+// Defaults of Server.
+const (
+	defaultHistoryMessages  = 1000
+	defaultHistoryAge       = time.Hour
+	defaultHistoryBytes     = 256 << 20
+	defaultMaxChannels      = 200_000
+	defaultMaxMessage       = 64 << 10
+	defaultMaxSubscriptions = 128
+	defaultCommandRate      = 100
+	defaultBodyTimeout      = 30 * time.Second
+	defaultWriteTimeout     = 10 * time.Second // as websocket.Options has it
+)
+
+// setting returns the value in force of a limit that was set to v: fallback for
+// zero, zero (no limit) for a negative one.
+func setting[T int | int64 | time.Duration](v, fallback T) T {
+	switch {
+	case v == 0:
+		return fallback
+	case v < 0:
+		return 0
+	}
+	return v
+}

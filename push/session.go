@@ -1,0 +1,224 @@
+package push
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/duplexgo/duplex/push/protocol"
+)
+
+// A session is one client: what it is subscribed to and how far it has read. It
+// knows no transport. The transport gives it what the client sends (receive) and
+// asks it for what the client is to get (next), whenever the session has called
+// its wake and once after each receive; at the end it calls close.
+//
+// A session keeps no messages. While its client is slow it stands still in the
+// logs and then reads on, many messages at once; if a log has dropped some of
+// them by then, the client is told.
+type session struct {
+	core *core
+	line waker
+
+	mu      sync.Mutex
+	readers []*reader
+	replies []byte // lines of JSON, each ended by a line feed
+	busy    bool   // with a text of commands: nothing leaves between them
+	closed  bool
+	rate    bucket
+	refused int // commands in a row that were refused for coming too fast
+}
+
+// A waker is told that its session has news. It must return at once, and is called
+// with locks held: it must not call the session.
+type waker interface{ wake() }
+
+// An ending is why the server ends a client's line: a WebSocket close code.
+type ending struct {
+	code   int
+	reason string
+}
+
+func (s *session) init(c *core, line waker) {
+	s.core, s.line = c, line
+	s.rate.init(c.limits.commands)
+}
+
+// receive does the commands of one text from the client. Their replies, and what
+// new subscriptions bring, are there for next when it has returned; so commands
+// of one text take effect together. It returns an ending if the line must end.
+func (s *session) receive(ctx context.Context, text []byte) *ending {
+	s.setBusy(true)
+	defer s.setBusy(false)
+	for cmd, fault := range protocol.Commands(text) {
+		reply := protocol.Reply{ID: cmd.ID}
+		end := s.admit()
+		switch {
+		case end != nil:
+			return end
+		case s.refused > 0:
+			reply.Error = errTooManyCommands
+		case fault != nil:
+			reply.Error = fault
+		default:
+			reply.Result, reply.Error = s.do(ctx, cmd)
+		}
+		s.reply(reply)
+	}
+	return nil
+}
+
+func (s *session) setBusy(busy bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy = busy
+}
+
+func (s *session) reply(r protocol.Reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.replies = append(r.Append(s.replies), '\n')
+}
+
+var errTooManyCommands = &protocol.Error{Code: protocol.TooManyCommands, Message: "too many commands in too short a time; wait a second"}
+
+// admit counts a command, and sets refused if it comes too fast. Who goes on as
+// if nothing were said is sent away.
+func (s *session) admit() *ending {
+	if s.rate.take() {
+		s.refused = 0
+		return nil
+	}
+	if s.refused++; s.refused > s.rate.burst() {
+		return &ending{protocol.CloseTooManyCommands, "too many commands"}
+	}
+	return nil
+}
+
+// do does one command.
+func (s *session) do(ctx context.Context, cmd protocol.Command) (*protocol.Result, *protocol.Error) {
+	var p Position
+	var err error
+	switch cmd.Command {
+	case protocol.Subscribe:
+		p, err = s.subscribe(cmd)
+	case protocol.Unsubscribe:
+		err = s.unsubscribe(cmd.Channel)
+	case protocol.Publish:
+		if err = s.core.checkSize(int64(len(cmd.Data))); err == nil {
+			p, err = s.core.publish(ctx, cmd.Channel, cmd.Data)
+		}
+	case "":
+		err = &protocol.Error{Code: protocol.BadCommand, Message: "command is missing"}
+	default:
+		err = &protocol.Error{Code: protocol.UnknownCommand, Message: fmt.Sprintf("no command is called %.40q", cmd.Command)}
+	}
+	if err != nil {
+		return nil, toError(err)
+	}
+	return &protocol.Result{Position: p.String()}, nil
+}
+
+// toError returns what the client is told of an error; of one without a number
+// only that there was one.
+func toError(err error) *protocol.Error {
+	if e, ok := errors.AsType[*protocol.Error](err); ok {
+		return e
+	}
+	return &protocol.Error{Code: protocol.Internal, Message: "the server failed; try again"}
+}
+
+func (s *session) subscribe(cmd protocol.Command) (Position, error) {
+	if err := checkChannel(cmd.Channel); err != nil {
+		return Position{}, err
+	}
+	since, err := parsePosition(cmd.Since)
+	if err != nil {
+		return Position{}, err
+	}
+	if cmd.History < 0 {
+		return Position{}, &protocol.Error{Code: protocol.BadCommand, Message: "history must not be negative"}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch max := s.core.limits.subscriptions; {
+	case s.closed:
+		return Position{}, errShuttingDown
+	case s.find(cmd.Channel) >= 0:
+		return Position{}, &protocol.Error{Code: protocol.Subscribed, Message: "already subscribed to this channel"}
+	case max > 0 && len(s.readers) >= max:
+		return Position{}, &protocol.Error{Code: protocol.TooManySubscriptions, Message: fmt.Sprintf("subscribed to %d channels, as many as are allowed", max)}
+	}
+	r, err := s.core.hub.join(s, cmd.Channel, start{since: since, history: cmd.History})
+	if err != nil {
+		return Position{}, err
+	}
+	s.readers = append(s.readers, r)
+	return s.core.broker.now().at(r.seq), nil
+}
+
+func (s *session) unsubscribe(channel string) error {
+	if err := checkChannel(channel); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.find(channel)
+	if i < 0 {
+		return &protocol.Error{Code: protocol.NotSubscribed, Message: "not subscribed to this channel"}
+	}
+	s.core.hub.leave(s.readers[i])
+	s.readers = slices.Delete(s.readers, i, i+1)
+	return nil
+}
+
+// find returns the index of the reader of a channel, or -1.
+func (s *session) find(channel string) int {
+	return slices.IndexFunc(s.readers, func(r *reader) bool { return r.channel.log.channel == channel })
+}
+
+// close ends the subscriptions. After it next returns nothing.
+func (s *session) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, r := range s.readers {
+		s.core.hub.leave(r)
+	}
+	s.readers, s.replies = nil, nil
+}
+
+// next returns what the client is to be sent now, as one text: lines of JSON with
+// line feeds between them. First come replies, then the messages of all channels
+// in the order of their positions, each after the reset that it may need, until
+// they are max bytes or a little more; more says that there are others. The text
+// is empty when there is nothing new. It must not be changed, and is good until
+// the next use of b.
+func (s *session) next(b *batch, max int) (text []byte, more bool) {
+	b.reset()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy || s.closed {
+		return nil, false
+	}
+	b.text, s.replies = append(b.text, s.replies...), nil
+	// All messages up to here are in the logs. Those that come while the logs are
+	// read are left for the next time: else a later message of one channel would
+	// overtake an earlier one of another.
+	now := s.core.broker.now()
+	for _, r := range s.readers {
+		if r.reset != "" || r.channel.log.last.Load() > r.seq {
+			b.follow(r, now)
+		}
+	}
+	return b.fill(now, max)
+}
+
+// backlog returns how many bytes of replies wait for next.
+func (s *session) backlog() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.replies)
+}

@@ -1,0 +1,160 @@
+package push
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/duplexgo/duplex/push/protocol"
+	"github.com/duplexgo/duplex/websocket"
+)
+
+const (
+	// maxBatch is about how many bytes of messages go into one WebSocket message.
+	maxBatch = 32 << 10
+
+	// maxBacklog is how many bytes of replies may wait while a line takes nothing;
+	// then nothing is read from it either.
+	maxBacklog = 64 << 10
+
+	// roomForCommands is how much longer than the data of one message the text of
+	// a client may be: it holds more than 128 subscriptions.
+	roomForCommands = 64 << 10
+)
+
+// lines are the clients that came by WebSocket.
+type lines struct {
+	core     *core
+	pool     pool
+	batches  sync.Pool // for sending outside of the pool
+	handler  websocket.Handler
+	registry websocket.Registry
+}
+
+// A line is a WebSocket connection with its session.
+type line struct {
+	lines   *lines
+	conn    *websocket.Conn
+	session session
+	task    task
+	sending chan struct{} // holds one value while a batch is being sent
+}
+
+func (ls *lines) init(c *core, o websocket.Options, log *slog.Logger) {
+	ls.core = c
+	ls.batches.New = func() any { return new(batch) }
+	if o.MaxMessage == 0 {
+		o.MaxMessage = -1
+		if c.limits.message > 0 {
+			o.MaxMessage = int64(c.limits.message) + roomForCommands
+		}
+	}
+	ls.handler = websocket.Handler{
+		AcceptOptions: websocket.AcceptOptions{
+			Options:      o,
+			Subprotocols: []string{protocol.Subprotocol},
+			Registry:     &ls.registry,
+		},
+		Open:    ls.open,
+		Message: ls.message,
+		Close:   ls.close,
+		Logger:  log,
+	}
+}
+
+// ServeHTTP takes a line. A client that offers no subprotocol gets the protocol
+// all the same, so that simple tools can be used; one that offers only others
+// would misunderstand it.
+func (ls *lines) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if ls.core.draining.Load() {
+		refuse(w, errShuttingDown)
+		return
+	}
+	offers := strings.Join(r.Header.Values("Sec-WebSocket-Protocol"), ",")
+	if offers != "" && !hasToken(offers, protocol.Subprotocol) {
+		problem(w, http.StatusBadRequest, 0, "none of the subprotocols offered is spoken here; offer "+protocol.Subprotocol)
+		return
+	}
+	ls.handler.ServeHTTP(w, r)
+}
+
+// hasToken reports whether a header that is a list has this member.
+func hasToken(list, token string) bool {
+	for member := range strings.SplitSeq(list, ",") {
+		if strings.Trim(member, " \t") == token {
+			return true
+		}
+	}
+	return false
+}
+
+func (ls *lines) open(c *websocket.Conn, _ *http.Request) {
+	l := &line{lines: ls, conn: c, sending: make(chan struct{}, 1)}
+	l.task.send = l.send
+	l.session.init(ls.core, l)
+	c.Data = l
+}
+
+func (ls *lines) message(c *websocket.Conn, t websocket.MessageType, p []byte) {
+	if t != websocket.Text {
+		c.Close(websocket.CloseUnsupportedData, "commands are text")
+		return
+	}
+	l := c.Data.(*line)
+	end := l.session.receive(context.Background(), p)
+	l.answer()
+	if end != nil {
+		c.Close(websocket.CloseCode(end.code), end.reason)
+	}
+}
+
+func (ls *lines) close(c *websocket.Conn, _ error) {
+	c.Data.(*line).session.close()
+}
+
+// wake has the session's news sent by the pool.
+func (l *line) wake() { l.lines.pool.wake(&l.task) }
+
+// answer sends the replies to what has just been received. While a worker is in
+// the middle of sending it leaves them to that worker, so that the line is read
+// on; but not if many wait already: a client that reads nothing is not read from.
+func (l *line) answer() {
+	if l.session.backlog() > maxBacklog {
+		l.sending <- struct{}{}
+	} else {
+		select {
+		case l.sending <- struct{}{}:
+		default:
+			l.wake()
+			return
+		}
+	}
+	b := l.lines.batches.Get().(*batch)
+	if l.sendNext(b) {
+		l.wake()
+	}
+	l.lines.batches.Put(b)
+}
+
+// send sends one batch of what is new.
+func (l *line) send(b *batch) (more bool) {
+	l.sending <- struct{}{}
+	return l.sendNext(b)
+}
+
+// sendNext is send for the one that has put a value into sending.
+func (l *line) sendNext(b *batch) (more bool) {
+	defer func() { <-l.sending }()
+	text, more := l.session.next(b, maxBatch)
+	if len(text) == 0 {
+		return false
+	}
+	// A write has its own limit of time, after which the connection ends.
+	if l.conn.Write(context.Background(), websocket.Text, text) != nil {
+		l.session.close()
+		return false
+	}
+	return more
+}
