@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket"
+)
+
+// What a client has for its request before a handler runs. A slow or endless
+// header ends here, before it costs more than this.
+const (
+	readHeaderTimeout = 10 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+// shutdownTimeout is how long open connections have to end in order.
+const shutdownTimeout = 10 * time.Second
+
+// parseListen reads the value of --listen.
+func parseListen(addr string) (*net.TCPAddr, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, wrongUse("--listen %q is not HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080", addr)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return nil, wrongUse("--listen %q: the port is a number from 0 (any free port) to 65535", addr)
+	} else if host == "" {
+		return &net.TCPAddr{Port: int(n)}, nil
+	}
+	tcp, err := net.ResolveTCPAddr("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--listen %s: no address is known for %s: use an IP address of this machine", addr, host)
+	}
+	return tcp, nil
+}
+
+// listen opens the port of a server.
+func listen(ctx context.Context, addr *net.TCPAddr) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr.String())
+	switch {
+	case err == nil:
+		return ln, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("cannot listen on %s: the port is taken: stop the program that has it, or choose another port with --listen (0: any free one)", addr)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("cannot listen on %s: it is not an address of this machine: choose one that is with --listen", addr)
+	case errors.Is(err, syscall.EACCES):
+		return nil, fmt.Errorf("cannot listen on %s: the system does not allow it: choose a port above 1023 with --listen", addr)
+	}
+	return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
+}
+
+// reachable returns HOST:PORT at which a program on this machine reaches ln.
+func reachable(ln net.Listener) string {
+	addr := ln.Addr().(*net.TCPAddr)
+	if addr.IP.IsUnspecified() {
+		return net.JoinHostPort("localhost", strconv.Itoa(addr.Port))
+	}
+	return addr.String()
+}
+
+// serveUntil serves h on ln until ctx is done. Then it calls shutdown, which ends
+// the WebSocket connections (an http.Server does not know them), and waits for
+// the requests in progress. What has not ended after a while is cut.
+func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, shutdown func(context.Context) error, log *slog.Logger) error {
+	srv := newHTTPServer(h, log)
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serving on %s: %w", ln.Addr(), err)
+	case <-ctx.Done():
+	}
+	log.Info("shutting down; a second signal ends it at once")
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	err := errors.Join(shutdown(grace), srv.Shutdown(grace))
+	if err != nil {
+		log.Warn("connections were cut that did not end in time", "error", err)
+		srv.Close()
+	}
+	return nil
+}
+
+// newHTTPServer returns a server with limits on what clients may take.
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	websocket.ReportHandshakeTimeouts(srv, func(remote net.Addr) {
+		log.Warn("opening handshake timed out", "remote", remote.String())
+	})
+	return srv
+}
+
+// newLog returns the log of a server: one line an event.
+func newLog(stderr io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(stderr, nil))
+}

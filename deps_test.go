@@ -1,0 +1,242 @@
+package duplex_test
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// policy says who may import what. It is a decision, not a list of what happens to
+// be imported: a change here needs a reason in docs/decisions.
+//
+// "a b < c d" lets each of c and d import each of a and b, and nothing that no line
+// grants. On both sides stand packages of this repository by their folder (. is
+// the root), elsewhere by their import path; std is the whole standard library,
+// and x/... is x and all below it. On the right, :test means the tests of a
+// package, which may also import what the package itself may; a name that ends
+// in .go is a file that is held to a stricter rule than its package.
+const policy = `
+# The library. The wire is bytes and rules: no network, no clock, no locks.
+encoding/binary errors io math/bits strconv unicode/utf8 < websocket/wire
+std < websocket/internal/handshake websocket/internal/leak
+std websocket/wire websocket/internal/handshake < websocket
+std websocket websocket/wire < websocket/wstest
+
+# Its users get the standard library and nothing else, its tests included: other
+# peers, browsers and test helpers are for the tests of the root module.
+std websocket/... < websocket/...:test
+
+# The push server. A session knows no transport, the protocol knows no server.
+std < push/protocol push/console
+std push/protocol websocket < push
+std push/protocol < push/session.go push/hub.go push/log.go push/memory.go push/broker.go
+std push/... websocket websocket/wstest go.uber.org/goleak github.com/chromedp/... < push/...:test
+
+# The command may have anything, and nobody may have the command.
+std push push/protocol push/console websocket github.com/spf13/cobra < cmd/duplex
+websocket/... go.uber.org/goleak < cmd/duplex:test
+
+# Tests against others, and of the repository itself.
+std websocket push go.uber.org/goleak github.com/chromedp/... < peers:test
+std < .:test
+`
+
+const modulePath = "github.com/duplexgo/duplex"
+
+// A sourceFile is a Go file and what it imports.
+type sourceFile struct {
+	path    string // below the root, with slashes
+	imports []string
+}
+
+func (f sourceFile) folder() string { return path.Dir(f.path) }
+func (f sourceFile) test() bool     { return strings.HasSuffix(f.path, "_test.go") }
+
+// A rule is a line of the policy.
+type rule struct{ may, who []string }
+
+func parsePolicy(text string) ([]rule, error) {
+	var rules []rule
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		may, who, ok := strings.Cut(line, "<")
+		r := rule{strings.Fields(may), strings.Fields(who)}
+		if !ok || len(r.may) == 0 || len(r.who) == 0 || strings.Contains(who, "<") {
+			return nil, fmt.Errorf("the policy's line %q is not of the form a < b", line)
+		}
+		rules = append(rules, r)
+	}
+	return rules, nil
+}
+
+// violations returns a line for each import that no rule grants, and for each
+// name in the rules that does not exist.
+func violations(rules []rule, files []sourceFile) []string {
+	var found []string
+	for _, f := range files {
+		for _, imported := range f.imports {
+			if !granted(rules, f, imported) {
+				found = append(found, fmt.Sprintf("%s imports %s", f.path, imported))
+			}
+		}
+	}
+	for _, r := range rules {
+		for _, who := range r.who {
+			if !slices.ContainsFunc(files, func(f sourceFile) bool { return who == f.path || covers(who, f) }) {
+				found = append(found, fmt.Sprintf("the policy names %s, which does not exist", who))
+			}
+		}
+	}
+	return found
+}
+
+// granted reports whether a file may import a package. Where rules name the file
+// itself, they alone count.
+func granted(rules []rule, f sourceFile, imported string) bool {
+	strict := slices.ContainsFunc(rules, func(r rule) bool { return slices.Contains(r.who, f.path) })
+	return slices.ContainsFunc(rules, func(r rule) bool {
+		return slices.ContainsFunc(r.who, func(who string) bool {
+			if strict {
+				return who == f.path
+			}
+			return covers(who, f)
+		}) && slices.ContainsFunc(r.may, func(may string) bool { return names(may, imported) })
+	})
+}
+
+// covers reports whether a name on the right of a rule means the package, or the
+// tests, that a file belongs to.
+func covers(who string, f sourceFile) bool {
+	who, tests := strings.CutSuffix(who, ":test")
+	return (f.test() || !tests) && matches(who, f.folder())
+}
+
+// names reports whether a name on the left of a rule means an imported package.
+func names(may, imported string) bool {
+	if own, ok := strings.CutPrefix(imported, modulePath+"/"); ok {
+		return matches(may, own)
+	}
+	host, _, _ := strings.Cut(imported, "/")
+	standard := !strings.Contains(host, ".")
+	return may == "std" && standard || matches(may, imported)
+}
+
+// matches reports whether a pattern is a path, or has it below it.
+func matches(pattern, path string) bool {
+	root, tree := strings.CutSuffix(pattern, "/...")
+	return path == root || tree && strings.HasPrefix(path, root+"/")
+}
+
+// sourceFiles reads what every Go file of the repository imports, for whatever
+// system it is built.
+func sourceFiles(t *testing.T) []sourceFile {
+	t.Helper()
+	var files []sourceFile
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && name != "." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
+			return filepath.SkipDir
+		case d.IsDir() || filepath.Ext(name) != ".go":
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		f := sourceFile{path: filepath.ToSlash(name)}
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			f.imports = append(f.imports, imported)
+		}
+		files = append(files, f)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestImports(t *testing.T) {
+	rules, err := parsePolicy(policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range violations(rules, sourceFiles(t)) {
+		t.Error(v)
+	}
+}
+
+// The check itself must not let pass what it is there for.
+func TestImportsAreChecked(t *testing.T) {
+	const own = modulePath + "/"
+	for _, test := range []struct{ file, imports, want string }{
+		{"websocket/conn.go", "net/http", ""},
+		{"websocket/conn.go", own + "websocket/wire", ""},
+		{"websocket/conn.go", own + "push", "websocket/conn.go imports " + own + "push"},
+		{"websocket/conn.go", "golang.org/x/net/http/httpguts", "websocket/conn.go imports golang.org/x/net/http/httpguts"},
+		{"websocket/conn.go", own + "websocket/internal/leak", "websocket/conn.go imports " + own + "websocket/internal/leak"},
+		{"websocket/conn_test.go", own + "websocket/internal/leak", ""},
+		{"websocket/conn_test.go", "go.uber.org/goleak", "websocket/conn_test.go imports go.uber.org/goleak"},
+		{"websocket/wire/header.go", "encoding/binary", ""},
+		{"websocket/wire/header.go", "time", "websocket/wire/header.go imports time"},
+		{"websocket/wire/header_test.go", "time", ""},
+		{"push/server.go", own + "websocket", ""},
+		{"push/server.go", "github.com/nats-io/nats.go", "push/server.go imports github.com/nats-io/nats.go"},
+		{"push/session.go", "sync", ""},
+		{"push/session.go", own + "websocket", "push/session.go imports " + own + "websocket"},
+		{"push/session_test.go", own + "websocket", ""},
+		{"push/new/new.go", "fmt", "push/new/new.go imports fmt"},
+		{"push/console/console_test.go", "github.com/chromedp/cdproto/page", ""},
+		{"push/console/console_test.go", "github.com/chromedpx/x", "push/console/console_test.go imports github.com/chromedpx/x"},
+		{"cmd/duplex/main.go", "github.com/spf13/cobra", ""},
+		{"cmd/duplex/main.go", "github.com/spf13/cobra/doc", "cmd/duplex/main.go imports github.com/spf13/cobra/doc"},
+		{"peers/python_test.go", own + "cmd/duplex", "peers/python_test.go imports " + own + "cmd/duplex"},
+	} {
+		rules, err := parsePolicy(policy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{test.want}
+		if test.want == "" {
+			want = nil
+		}
+		var got []string
+		for _, v := range violations(rules, []sourceFile{{test.file, []string{test.imports}}}) {
+			if !strings.HasPrefix(v, "the policy names ") {
+				got = append(got, v)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s importing %s: %q, want %q", test.file, test.imports, got, want)
+		}
+	}
+}
+
+func TestPolicyNamesWhatIsThere(t *testing.T) {
+	got := violations([]rule{{[]string{"std"}, []string{"a", "b/...:test", "c/x.go"}}}, []sourceFile{{"b/b.go", nil}})
+	want := []string{"the policy names a, which does not exist", "the policy names b/...:test, which does not exist", "the policy names c/x.go, which does not exist"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	for _, bad := range []string{"a b", "a <", "< a", "a < b < c"} {
+		if rules, err := parsePolicy(bad); err == nil {
+			t.Errorf("%q is read as %v", bad, rules)
+		}
+	}
+}
