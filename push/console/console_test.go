@@ -431,12 +431,12 @@ func TestPictures(t *testing.T) {
 	}
 	browser := newBrowser(t)
 	host := newHost(t, "127.0.0.1:8080") // as the pictures show it
-	host.publish("news", "", "The morning edition is out.")
-	host.publish("news", "application/json", `{"event":"deploy","service":"checkout","version":"2.14.0","took_ms":4180,"by":["ada","grace"]}`)
-	host.publish("news", "application/json", `{"temperature":21.5}`)
-	host.publish("news", "", "A longer message, as people write them: it runs over the end of its line, and then over another, so that one sees how the page breaks it.\nIt has a second paragraph, too.")
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{1280, 390} {
+			host.publish("news", "", "The morning edition is out.")
+			host.publish("news", "application/json", `{"event":"deploy","service":"checkout","version":"2.14.0","took_ms":4180,"by":["ada","grace"]}`)
+			host.publish("news", "application/json", `{"temperature":21.5}`)
+			host.publish("news", "", "A longer message, as people write them: it runs over the end of its line, and then over another, so that one sees how the page breaks it.\nIt has a second paragraph, too.")
 			p := open(t, browser, scheme, "about:blank")
 			p.do(
 				chromedp.EmulateViewport(width, 800),
@@ -466,6 +466,19 @@ func TestPictures(t *testing.T) {
 			shoot("away")
 			host.cut(false)
 			p.untilState("open")
+
+			host.stop()
+			host.start()
+			p.until(`document.querySelector("#scroll .warn")`)
+			p.click("label", "JSON")
+			p.enter("")
+			p.until(`document.getElementById("write-error").innerText`)
+			p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("scroll").scrollTop = 0`))
+			for i := range 12 {
+				host.publish("news", "", fmt.Sprint("more ", i))
+			}
+			p.until(`!document.getElementById("newer").hidden || document.body.innerText.includes("more 11")`)
+			shoot("trouble")
 		}
 	}
 }

@@ -80,7 +80,7 @@ export class Line {
   #subscription(channel) {
     const since = this.#channels.get(channel);
     return this.#command("subscribe", since ? {channel, since} : {channel, history: HISTORY}, ({result, error}) => {
-      if (result) this.#reached(channel, result.position);
+      if (result && this.#channels.has(channel)) this.#channels.set(channel, result.position);
       if (error) this.onrefused(channel, error);
     });
   }
@@ -104,9 +104,10 @@ export class Line {
     }
   }
 
-  // reached remembers where a channel is, unless it has been left meanwhile.
+  // reached remembers where a channel is, and says whether that is of interest: not
+  // for one that was left, nor for one that was joined again and has not begun yet.
   #reached(channel, position) {
-    return this.#channels.has(channel) && this.#channels.set(channel, position);
+    return !!this.#channels.get(channel) && !!this.#channels.set(channel, position);
   }
 
   #end(code, reason) {
