@@ -219,7 +219,7 @@ func checkWritten(t *testing.T, h http.Header) {
 // FuzzHost checks that hosts come out in a form that does not change any more,
 // and in ASCII.
 func FuzzHost(f *testing.F) {
-	for _, s := range []string{"Example.com", "münchen.example:80", "[::1]:080", "127.0.0.1", "\u212a", "a..b", "xn--\u00e9"} {
+	for _, s := range []string{"Example.com", "münchen.example:80", "[::1]:080", "127.0.0.1", "\u212a", "a..b", "xn--\u00e9", "fe80::1%eth0", "::%\xdd"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

@@ -86,9 +86,13 @@ func isIP(host string) bool {
 }
 
 // ASCIIHost returns a host name, without a port, in lower case and ASCII: a name
-// in Unicode becomes its xn-- form. An IP address is returned as it is.
+// in Unicode becomes its xn-- form. An IP address is returned as it is; its zone,
+// the name of a network interface, must be ASCII too.
 func ASCIIHost(name string) (string, error) {
-	if isIP(name) {
+	if ip, err := netip.ParseAddr(name); err == nil {
+		if zone := ip.Zone(); zone != "" && !isHostName(zone) {
+			return "", fmt.Errorf("%s: %w", quote(name), errHost)
+		}
 		return name, nil
 	}
 	if !isASCII(name) {
