@@ -41,7 +41,7 @@ std push/... websocket websocket/wstest go.uber.org/goleak github.com/chromedp/.
 
 # The command may have anything, and nobody may have the command.
 std push push/protocol push/console websocket github.com/spf13/cobra < cmd/duplex
-websocket/... go.uber.org/goleak < cmd/duplex:test
+go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
 # Tests against others, and of the repository itself.
 std websocket push go.uber.org/goleak github.com/chromedp/... < peers:test
