@@ -58,8 +58,8 @@ type AcceptOptions struct {
 // Accept does the server's part of the opening handshake and takes the
 // connection over from net/http. RFC 6455, 4.2.
 //
-// If it returns an error, it has answered the request and the handler should
-// return; a [*HandshakeError] tells with which status:
+// If it returns an error, the handler should return: it has answered the request,
+// as a [*HandshakeError] tells, or the connection is gone. The statuses are:
 //
 //	400  the request's key, subprotocols or body are wrong
 //	403  a page of this origin may not connect
@@ -238,11 +238,13 @@ func respond(c net.Conn, answer []byte, timeout time.Duration) error {
 	if timeout > 0 {
 		deadline = time.Now().Add(timeout)
 	}
-	if err := c.SetDeadline(deadline); err != nil {
-		return err
+	if c.SetDeadline(deadline) != nil && timeout > 0 {
+		// Not every net.Conn has deadlines: an SSH channel has none.
+		defer time.AfterFunc(timeout, func() { c.Close() }).Stop()
 	}
 	if _, err := c.Write(answer); err != nil {
 		return err
 	}
-	return c.SetDeadline(time.Time{})
+	c.SetDeadline(time.Time{})
+	return nil
 }

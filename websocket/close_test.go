@@ -238,6 +238,54 @@ func TestCloseWrite(t *testing.T) {
 	})
 }
 
+// After Close, Write returns the same error, whatever becomes of the handshake.
+func TestWriteErrorAfterCloseStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := against(t, wstest.TCP, true, nil)
+		result := async(func() error { return c.Close(4000, "") })
+		peer.want("close 4000")
+		want := websocket.CloseError{Code: 4000, Local: true}
+		wantClose(t, c.Write(bg, websocket.Text, nil), want)
+		if err := result(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("Close: %v", err)
+		}
+		wantClose(t, c.Write(bg, websocket.Text, nil), want)
+	})
+}
+
+// A message that a context has stopped is not lost to a Close in between.
+func TestCloseKeepsAStoppedMessage(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		peer.send(peer.frame(false, wire.OpText, "one, "))
+		ctx, cancel := context.WithTimeout(bg, time.Second)
+		defer cancel()
+		_, r, err := c.Reader(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 100)
+		if n, err := r.Read(b); string(b[:n]) != "one, " || err != nil {
+			t.Fatalf("%q, %v", b[:n], err)
+		}
+		if _, err := r.Read(b); err != context.DeadlineExceeded {
+			t.Fatal(err)
+		}
+		go c.Close(1000, "")
+		peer.want("close 1000")
+		synctest.Wait()
+		peer.send(peer.frame(true, wire.OpContinuation, "two"))
+		_, r, err = c.Reader(bg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := io.ReadAll(r); string(p) != "two" || err != nil {
+			t.Errorf("got %q, %v, want the rest", p, err)
+		}
+		c.CloseNow()
+	})
+}
+
 // Where nobody reads, Close does, and throws away, however much there is.
 func TestCloseReadsAndDiscards(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind wstest.Kind) {

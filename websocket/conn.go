@@ -22,11 +22,13 @@ func (t MessageType) String() string { return wire.Opcode(t).String() }
 
 // A Stream is what a connection runs over once its opening handshake is done:
 // bytes in order, both ways. A [net.Conn] is one; so is anything that reads,
-// writes and closes, if Close makes a waiting Read and Write return.
+// writes and closes, if Close does not wait and makes a waiting Read and Write
+// return. A TLS connection must have done its own handshake.
 //
 // Where a Stream has more of net.Conn's methods they are used: with
 // SetReadDeadline, waiting for a message can be cancelled without a goroutine;
-// with SetWriteDeadline, a write can be limited without a timer; with
+// with SetWriteDeadline, a write can be limited without a timer (both unless they
+// return an error, and with errors that are os.ErrDeadlineExceeded); with
 // CloseWrite, the last close frame cannot be lost to a reset; with LocalAddr and
 // RemoteAddr, addresses are known.
 type Stream interface {
@@ -71,9 +73,11 @@ type Options struct {
 	// Default 30 s; negative: no automatic pings.
 	PingInterval time.Duration
 
-	// PongTimeout is how long the connection may stay silent after an automatic
-	// ping while something waits to read from it; then it ends with
-	// [ErrPongTimeout]. Default 10 s; negative: pings are not waited for.
+	// PongTimeout is how long the connection may stay silent, once an automatic
+	// ping has been handed to the stream and while something reads; then it ends
+	// with [ErrPongTimeout]. A line that takes longer to carry what the system has
+	// buffered before the ping needs more. Default 10 s; negative: pings are not
+	// waited for.
 	PongTimeout time.Duration
 }
 
@@ -122,8 +126,9 @@ func setting[T int | int64 | time.Duration](v, fallback T) T {
 // connection to notice pings, pongs and the peer's close; an application that
 // expects no messages keeps a Read waiting all the same.
 //
-// After an error that ends the connection, every call returns that error. The
-// end of a context does not end the connection.
+// After an error that ends the connection, every call returns that error; where a
+// write fails because the peer is gone, reads still return what it had sent, and
+// perhaps why it went. The end of a context does not end the connection.
 type Conn struct {
 	// Data is for the application: who the peer is, say. The library does not
 	// touch it and does not guard it.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -136,6 +137,93 @@ func TestReaderGoesOnAfterContext(t *testing.T) {
 			t.Fatal(err)
 		}
 		read(t, c, "last")
+	})
+}
+
+// A call whose context had ended before has stopped no message: the next Reader
+// does not take the rest of the last one for a new one.
+func TestExpiredContextStopsNoMessage(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		peer.send(peer.text("old message"), peer.text("new"))
+		_, r, err := c.Reader(bg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.ReadFull(r, make([]byte, 3))
+		ctx, cancel := context.WithCancel(bg)
+		cancel()
+		if _, _, err := c.Reader(ctx); err != context.Canceled {
+			t.Fatal(err)
+		}
+		_, r, err = c.Reader(bg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, err := io.ReadAll(r); string(p) != "new" || err != nil {
+			t.Errorf("got %q, %v", p, err)
+		}
+	})
+}
+
+// Streams that have methods for deadlines and no deadlines, as files and SSH
+// channels do, are treated like those without.
+func TestStreamWithoutWorkingDeadlines(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := wstest.Streams()
+		defer theirs.Close()
+		theirs.Peer().SetBuffer(0)
+		c := websocket.Server(noDeadlines{ours}, nil)
+		defer c.CloseNow()
+		ctx, cancel := context.WithTimeout(bg, time.Second)
+		defer cancel()
+		if _, _, err := c.Read(ctx); err != context.DeadlineExceeded {
+			t.Errorf("Read: %v", err)
+		}
+		begin := time.Now()
+		if err := c.Write(bg, websocket.Text, nil); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) != 10*time.Second {
+			t.Errorf("Write: %v after %v", err, time.Since(begin))
+		}
+	})
+}
+
+type noDeadlines struct{ net.Conn }
+
+func (noDeadlines) SetDeadline(time.Time) error      { return os.ErrNoDeadline }
+func (noDeadlines) SetReadDeadline(time.Time) error  { return os.ErrNoDeadline }
+func (noDeadlines) SetWriteDeadline(time.Time) error { return os.ErrNoDeadline }
+
+// A stream that returns neither bytes nor an error is given up.
+func TestStreamWithoutProgress(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		ours, theirs := wstest.Streams()
+		defer theirs.Close()
+		var stream websocket.Stream = idleReads{ours}
+		if kind == wstest.Bare {
+			stream = struct{ io.ReadWriteCloser }{stream}
+		}
+		c := websocket.Server(stream, nil)
+		defer c.CloseNow()
+		if err := reading(c)(); !errors.Is(err, io.ErrNoProgress) {
+			t.Errorf("got %v, want %v", err, io.ErrNoProgress)
+		}
+	})
+}
+
+type idleReads struct{ net.Conn }
+
+func (idleReads) Read([]byte) (int, error) { return 0, nil }
+
+// A nil context panics, as everywhere, and leaves nothing locked.
+func TestNilContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := against(t, wstest.TCP, true, nil)
+		peer.send(peer.text("x"))
+		func() {
+			defer func() { recover() }()
+			c.Read(nil)
+		}()
+		read(t, c, "x")
 	})
 }
 

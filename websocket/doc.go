@@ -65,7 +65,9 @@
 // stopped, in the middle of a frame even, can be made again and loses no byte. A
 // Write that was stopped before its turn came has sent nothing; once its turn has
 // come it is [Options.WriteTimeout] that counts. Only Close, CloseNow, a peer, a
-// broken rule or a timeout of Options ends a connection.
+// broken rule or a timeout of Options ends a connection. (A Read that is told of
+// the end waits a moment for the peer to hear of it too; its context cuts that
+// short.)
 //
 // # Concurrency
 //

@@ -67,6 +67,9 @@ type PanicError struct {
 
 // Error returns the value that panic was called with; the stack is apart.
 func (e *PanicError) Error() string {
+	if e.Value == nil {
+		return "websocket: a callback ended its goroutine (runtime.Goexit)"
+	}
 	return fmt.Sprintf("websocket: panic in a callback: %v", e.Value)
 }
 

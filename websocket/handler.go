@@ -53,17 +53,19 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the request has been answered
 	}
-	opened := h.call(c, func() {
+	opened := false
+	defer func() { go h.serve(c, opened) }() // after a runtime.Goexit, too
+	opened = h.call(c, func() {
 		if h.Open != nil {
 			h.Open(c, r)
 		}
 	})
-	go h.serve(c, opened)
 }
 
 // serve is a connection's life after Open.
 func (h *Handler) serve(c *Conn, opened bool) {
 	defer c.registry.remove(c)
+	defer h.closed(c) // after a runtime.Goexit, too
 	var buf []byte
 	for opened {
 		t, p, err := c.in.message(buf[:0])
@@ -71,7 +73,7 @@ func (h *Handler) serve(c *Conn, opened bool) {
 			c.in.fail(err)
 			break
 		}
-		if !c.out.open() {
+		if c.out.over() != nil {
 			continue // closed by the application: no Message follows
 		}
 		if buf = p; cap(buf) > keepMessage {
@@ -83,6 +85,9 @@ func (h *Handler) serve(c *Conn, opened bool) {
 			}
 		})
 	}
+}
+
+func (h *Handler) closed(c *Conn) {
 	h.call(c, func() {
 		if h.Close != nil {
 			h.Close(c, c.ending.cause())
@@ -97,7 +102,7 @@ func (h *Handler) call(c *Conn, callback func()) (returned bool) {
 		if returned {
 			return
 		}
-		// A nil value is runtime.Goexit, from a test's FailNow: it goes on.
+		// Without a value it is runtime.Goexit, by a test's FailNow say: it goes on.
 		err := &PanicError{Value: recover(), Stack: debug.Stack()}
 		h.report(c, err)
 		c.abort(CloseInternalError, "", err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -232,6 +233,39 @@ func TestHandlerPanics(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A callback that ends its goroutine, as a test's FailNow does, ends the connection
+// like a panic, and Close is called all the same.
+func TestHandlerGoexit(t *testing.T) {
+	for _, where := range []string{"Open", "Message"} {
+		synctest.Test(t, func(t *testing.T) {
+			exit := func(callback string) {
+				if callback == where {
+					runtime.Goexit()
+				}
+			}
+			var g websocket.Registry
+			ended := make(chan error, 1)
+			h := &websocket.Handler{
+				AcceptOptions: websocket.AcceptOptions{Registry: &g},
+				Open:          func(*websocket.Conn, *http.Request) { exit("Open") },
+				Message:       func(*websocket.Conn, websocket.MessageType, []byte) { exit("Message") },
+				Close:         func(_ *websocket.Conn, err error) { ended <- err },
+			}
+			handled(t, h, func(t *testing.T, s *wstest.Server) {
+				c := dial(t, s, nil)
+				c.Write(bg, websocket.Text, nil)
+				wantClose(t, reading(c)(), websocket.CloseError{Code: websocket.CloseInternalError})
+				if err := <-ended; !strings.Contains(err.Error(), "Goexit") {
+					t.Errorf("Close got %v", err)
+				}
+				if err := g.Shutdown(bg); err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }
 

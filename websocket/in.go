@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -66,7 +65,7 @@ func (in *in) init(c *Conn, buffered []byte) {
 		MaxFragments: c.options.MaxFragments,
 		AnyText:      c.options.AnyText,
 	}
-	if s, ok := c.stream.(source); ok {
+	if s, ok := c.stream.(source); ok && s.SetReadDeadline(time.Time{}) == nil {
 		in.source = s
 	} else {
 		in.source = newPump(c.stream)
@@ -162,12 +161,13 @@ func (in *in) acquire(ctx context.Context) error {
 	if in.c.handled {
 		return errHandled
 	}
+	done := ctx.Done() // a nil ctx panics here, and not with the lock held
 	select {
 	case in.lock <- struct{}{}:
 	default:
 		select {
 		case in.lock <- struct{}{}:
-		case <-ctx.Done():
+		case <-done:
 			return ctx.Err()
 		}
 	}
@@ -177,7 +177,9 @@ func (in *in) acquire(ctx context.Context) error {
 	case in.c.ending.ended():
 		err = in.fail(in.c.ending.cause())
 	case ctx.Err() != nil:
-		err = in.stop(ctx, os.ErrDeadlineExceeded)
+		err = ctx.Err()
+		// Another call's context has not stopped the message that a reader has.
+		in.stopped = in.stopped || in.reader != nil && in.reader.ctx.Done() == ctx.Done()
 	}
 	if err != nil {
 		in.release()
@@ -463,7 +465,7 @@ func (in *in) discard() {
 		if err != nil {
 			in.fail(err)
 		}
-		in.stopped = !in.taken // a Reader, too, begins with this message
+		in.stopped = in.stopped || !in.taken // a Reader, too, begins with this message
 		in.release()
 		if alone || err != nil {
 			continue
@@ -517,16 +519,18 @@ func (in *in) receive(p []byte) (int, error) {
 	for range maxEmptyReads {
 		in.reads.Add(1)
 		n, err := in.source.Read(p)
+		if n == 0 && isTimeout(err) {
+			in.reads.Add(^uint64(0)) // the next call goes on with the same wait
+			return 0, err
+		}
 		in.reads.Add(1)
 		switch {
 		case n > 0:
 			return n, nil // an error comes again
 		case err == io.EOF:
 			return 0, errStreamEnd
-		case err != nil && !isTimeout(err):
-			return 0, &opError{"reading", err}
 		case err != nil:
-			return 0, err
+			return 0, &opError{"reading", err}
 		}
 	}
 	return 0, &opError{"reading", io.ErrNoProgress}

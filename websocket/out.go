@@ -42,6 +42,7 @@ type out struct {
 	writer  *messageWriter // whose message is in the middle of its fragments
 	slot    []byte         // payload of a pong that found the batch full
 	slotted bool           // slot is to be sent
+	first   bool           // a frame that did not fit into the batch waits for it to leave
 	flusher bool           // a goroutine writes batches for which nobody waits
 
 	// The fields below belong to the one who is busy.
@@ -61,7 +62,9 @@ func (o *out) init(c *Conn) {
 	o.c = c
 	o.changed.L = &o.mu
 	o.round = 1
-	o.deadlines, _ = c.stream.(interface{ SetWriteDeadline(time.Time) error })
+	if s, ok := c.stream.(interface{ SetWriteDeadline(time.Time) error }); ok && s.SetWriteDeadline(time.Time{}) == nil {
+		o.deadlines = s
+	}
 	switch c.stream.(type) {
 	case *net.TCPConn, *net.UnixConn:
 		o.socket = true
@@ -118,6 +121,13 @@ func (o *out) masked(h wire.Header, n int) wire.Header {
 // turn waits until a data frame of size bytes may join the batch, or be written
 // where the stream is free.
 func (o *out) turn(ctx context.Context, size int, w *messageWriter) error {
+	first := false
+	defer func() {
+		if first {
+			o.first = false
+			o.changed.Broadcast()
+		}
+	}()
 	for {
 		if err := o.failed(); err != nil {
 			return err
@@ -129,28 +139,33 @@ func (o *out) turn(ctx context.Context, size int, w *messageWriter) error {
 		switch {
 		case o.writer != nil && o.writer != w:
 			// Fragments of two messages must not be interleaved. RFC 6455, 5.4.
+		case o.first && !first && o.writer == nil:
+			// A frame that did not fit goes first, else small ones would pass it for ever.
 		case !o.busy && empty, size <= maxBatch-len(o.batch):
 			return nil
-		case !o.busy:
-			if err := o.flush(o.round); err != nil {
-				return err
+		default:
+			first, o.first = true, true
+			if !o.busy {
+				if err := o.flush(o.round); err != nil {
+					return err
+				}
+				continue
 			}
-			continue
 		}
 		o.wait(ctx)
 	}
 }
 
-// open reports whether messages can be sent.
-func (o *out) open() bool {
+// over returns why nothing can be sent any more, or nil.
+func (o *out) over() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.failed() == nil
+	return o.failed()
 }
 
-// failed returns why nothing can be sent any more.
+// failed is over with the mutex held.
 func (o *out) failed() error {
-	if o.err == nil && o.closed != nil {
+	if o.closed != nil {
 		return o.closed
 	}
 	return o.err
@@ -197,6 +212,7 @@ func (o *out) leadBatch() {
 	o.gatherSlot()
 	batch, round := o.batch, o.round
 	o.batch, o.round = nil, o.round+1
+	o.changed.Broadcast() // there is room again
 	if o.lead(func() error { return o.write(batch) }) == nil {
 		o.flushed = round
 	}
@@ -211,18 +227,23 @@ func (o *out) gatherSlot() {
 }
 
 // lead writes to the stream, which is free, without the mutex.
-func (o *out) lead(write func() error) error {
+func (o *out) lead(write func() error) (err error) {
 	o.busy = true
 	o.mu.Unlock()
-	err := write()
-	o.mu.Lock()
-	o.busy = false
-	if err != nil && o.err == nil {
-		o.err = err
-	}
-	o.changed.Broadcast()
+	err = errWritePanic // unless write returns
+	defer func() {
+		o.mu.Lock()
+		o.busy = false
+		if err != nil && o.err == nil {
+			o.err = err
+		}
+		o.changed.Broadcast()
+	}()
+	err = write()
 	return err
 }
+
+var errWritePanic = errors.New("websocket: writing: the stream's Write panicked")
 
 // send writes a frame whose payload is the caller's: a small one with one call
 // from a copy, a large one without a copy where the stream is a socket. A client
@@ -308,6 +329,9 @@ func (o *out) limited(write func() (int64, error)) error {
 	if o.timer != nil {
 		o.timer.Stop()
 	}
+	if o.deadlines != nil && timeout > 0 && !o.socket {
+		o.deadlines.SetWriteDeadline(time.Time{}) // a layer also writes by itself: TLS answers a key update
+	}
 	switch {
 	case err == nil, isTimeout(err) && n > 0 && o.socket:
 		return nil
@@ -344,17 +368,26 @@ func (o *out) pong(payload []byte) {
 	o.slotted = true
 }
 
-// ping sends a ping without waiting and reports whether there was room for it.
-func (o *out) ping(payload []byte) bool {
+// ping sends a ping without waiting and reports whether there was room for it,
+// and in which round it goes out.
+func (o *out) ping(payload []byte) (round uint64, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.failed() == nil && o.control(wire.OpPing, payload)
+	return o.round, o.failed() == nil && o.control(wire.OpPing, payload)
+}
+
+// stands reports whether that round is still behind a write that the write
+// timeout will end if the peer takes nothing.
+func (o *out) stands(round uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.flushed < round && o.c.options.WriteTimeout > 0
 }
 
 // pingInTurn sends a ping and waits for its turn as a message does.
 func (o *out) pingInTurn(ctx context.Context, payload []byte) error {
 	for {
-		if o.ping(payload) {
+		if _, ok := o.ping(payload); ok {
 			return nil
 		}
 		o.mu.Lock()

@@ -1,8 +1,10 @@
 package websocket
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +17,8 @@ import (
 // A pong can only come while something reads. So a connection counts as dead
 // only when one and the same wait for bytes began before the pong timeout did and
 // is still empty-handed at its end: in.reads is odd and has not changed. An
-// application that is slow to read does not lose a healthy peer.
+// application that is slow to read does not lose a healthy peer. Nor does one that
+// writes a long message: the time begins when the ping has left.
 type pinger struct {
 	c *Conn
 
@@ -24,6 +27,7 @@ type pinger struct {
 	sent    uint64      // number of the last ping
 	at      time.Time   // when that was
 	answer  uint64      // number of the newest ping that was answered
+	round   uint64      // of the batch that the awaited ping is in
 	awaited bool        // the timer waits for a pong
 	reads   uint64      // in.reads when it began to
 	waiters map[uint64]chan struct{}
@@ -53,12 +57,13 @@ func (c *Conn) Ping(ctx context.Context) error {
 		return err
 	}
 	p := &c.pinger
-	number, payload := p.next()
+	number, payload, answered := p.next(!c.handled)
 	if c.handled {
-		c.out.ping(payload[:])
-		return c.ending.cause()
+		if _, ok := c.out.ping(payload[:]); !ok {
+			return cmp.Or(c.out.over(), errPingBehind)
+		}
+		return nil
 	}
-	answered := p.await(number)
 	defer p.forget(number)
 	if err := c.out.pingInTurn(ctx, payload[:]); err != nil {
 		return err
@@ -73,11 +78,22 @@ func (c *Conn) Ping(ctx context.Context) error {
 	}
 }
 
-// next numbers a ping.
-func (p *pinger) next() (uint64, [8]byte) {
+var errPingBehind = errors.New("websocket: ping: too much waits to be sent already")
+
+// next numbers a ping and, if its pong is to be waited for, returns what that will
+// close. Both are one step: the pong of a later ping answers this one too.
+func (p *pinger) next(await bool) (number uint64, payload [8]byte, answered chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.number()
+	number, payload = p.number()
+	if await {
+		if p.waiters == nil {
+			p.waiters = make(map[uint64]chan struct{})
+		}
+		answered = make(chan struct{})
+		p.waiters[number] = answered
+	}
+	return number, payload, answered
 }
 
 func (p *pinger) number() (number uint64, payload [8]byte) {
@@ -85,17 +101,6 @@ func (p *pinger) number() (number uint64, payload [8]byte) {
 	p.at = time.Now()
 	binary.BigEndian.PutUint64(payload[:], p.sent)
 	return p.sent, payload
-}
-
-func (p *pinger) await(number uint64) <-chan struct{} {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.waiters == nil {
-		p.waiters = make(map[uint64]chan struct{})
-	}
-	ch := make(chan struct{})
-	p.waiters[number] = ch
-	return ch
 }
 
 func (p *pinger) forget(number uint64) {
@@ -139,7 +144,9 @@ func (p *pinger) tick() {
 		return
 	}
 	reads := p.c.in.reads.Load()
-	if p.awaited && reads == p.reads && reads&1 == 1 {
+	if p.awaited && p.c.out.stands(p.round) {
+		reads = 0 // the pong's time begins when the ping has left
+	} else if p.awaited && reads == p.reads && reads&1 == 1 {
 		p.timer = nil
 		go p.c.silent()
 		return
@@ -147,7 +154,8 @@ func (p *pinger) tick() {
 	wait := p.c.options.PongTimeout
 	if !p.awaited {
 		_, payload := p.number()
-		p.awaited = p.c.out.ping(payload[:]) && wait > 0
+		round, ok := p.c.out.ping(payload[:])
+		p.round, p.awaited = round, ok && wait > 0
 	}
 	if !p.awaited {
 		wait = p.c.options.PingInterval

@@ -104,6 +104,52 @@ func TestSlowApplicationKeepsItsPeer(t *testing.T) {
 	})
 }
 
+// Nor does a loop of reads with short contexts keep a dead one.
+func TestDeadPeerAmongShortReads(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		go io.Copy(io.Discard, peer.s)
+		begin := time.Now()
+		for {
+			ctx, cancel := context.WithTimeout(bg, 4*time.Second)
+			_, _, err := c.Read(ctx)
+			cancel()
+			if errors.Is(err, websocket.ErrPongTimeout) {
+				break
+			}
+			if time.Since(begin) > time.Hour {
+				t.Fatal("a dead peer was not noticed within an hour")
+			}
+		}
+		peer.s.Close()
+	})
+}
+
+// A ping that has to wait behind a long message is not due before it has left: a
+// peer on a slow line is not a dead one.
+func TestPingBehindALongWrite(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		end := reading(c)
+		drained := async(func() error {
+			b := make([]byte, 10_000)
+			for { // 100 KB/s
+				time.Sleep(100 * time.Millisecond)
+				if _, err := io.ReadFull(peer.s, b); err != nil {
+					return err
+				}
+			}
+		})
+		if err := c.Write(bg, websocket.Binary, make([]byte, 8<<20)); err != nil {
+			t.Error(err)
+		}
+		c.CloseNow()
+		peer.s.Close()
+		end()
+		drained()
+	})
+}
+
 // Bytes that come show that the peer is alive, pong or not.
 func TestTrafficIsLife(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind wstest.Kind) {

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"io"
 	"os"
 	"sync"
 	"time"
@@ -66,10 +67,16 @@ func (p *pump) run() {
 	buf := make([]byte, pumpChunk)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	empty := 0
 	for p.err == nil {
 		p.mu.Unlock()
 		n, err := p.stream.Read(buf)
 		p.mu.Lock()
+		if empty++; n > 0 {
+			empty = 0
+		} else if empty >= maxEmptyReads && err == nil {
+			err = io.ErrNoProgress
+		}
 		if p.err == nil {
 			p.chunk, p.err = buf[:n], err
 		}

@@ -13,7 +13,11 @@ import (
 // is ready; name it in [AcceptOptions.Registry].
 //
 //	var lines websocket.Registry
-//	srv.RegisterOnShutdown(func() { lines.Shutdown(ctx) })
+//	...
+//	lines.Shutdown(ctx) // closes the WebSockets, and refuses new ones
+//	srv.Shutdown(ctx)   // waits for the other requests
+//
+// (Called by http.Server.RegisterOnShutdown it would not be waited for.)
 type Registry struct {
 	mu         sync.Mutex
 	conns      map[*Conn]struct{}
@@ -43,7 +47,8 @@ func (g *Registry) snapshot() []*Conn {
 // Shutdown refuses new connections with 503, closes every connection with 1001
 // (going away) and waits until they have ended; those of a [Handler] until their
 // Close callback has returned. When ctx ends before that, the rest is cut and
-// Shutdown returns ctx.Err(). It may be called more than once.
+// Shutdown returns ctx.Err(); over TLS that may take up to 5 s more. It may be
+// called more than once.
 func (g *Registry) Shutdown(ctx context.Context) error {
 	empty := g.refuse()
 	for c := range g.All() {

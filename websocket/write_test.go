@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -364,6 +365,101 @@ func TestManyWriters(t *testing.T) {
 			next[i]++
 		}
 	})
+}
+
+// A large message is not passed for ever by small ones that gather.
+func TestLargeWriteGetsItsTurn(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, &websocket.Options{PingInterval: -1})
+		line := peer.s.Peer()
+		line.SetBuffer(10_000)
+		drained := async(func() error {
+			b := make([]byte, 10_000)
+			for {
+				time.Sleep(time.Millisecond)
+				if _, err := peer.s.Read(b); err != nil {
+					return err
+				}
+			}
+		})
+		var small sync.WaitGroup
+		for range 3 {
+			small.Go(func() {
+				for c.Write(bg, websocket.Binary, make([]byte, 8000)) == nil {
+				}
+			})
+		}
+		time.Sleep(10 * time.Millisecond)
+		begin := time.Now()
+		if err := c.Write(bg, websocket.Binary, make([]byte, 100_000)); err != nil {
+			t.Error(err)
+		}
+		if got := time.Since(begin); got > 100*time.Millisecond {
+			t.Errorf("it took %v, want what its own bytes and a batch before them take", got)
+		}
+		c.CloseNow()
+		peer.s.Close()
+		small.Wait()
+		drained()
+	})
+}
+
+// A stream that panics ends the connection and not the process: nothing stays
+// locked behind it.
+func TestStreamThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := wstest.Streams()
+		defer theirs.Close()
+		c := websocket.Server(panicsOnWrite{ours.As(wstest.Bare)}, nil)
+		defer c.CloseNow()
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic did not reach the caller")
+				}
+			}()
+			c.Write(bg, websocket.Text, nil)
+		}()
+		if err := c.Write(bg, websocket.Text, nil); err == nil {
+			t.Error("then Write returned nil")
+		}
+	})
+}
+
+type panicsOnWrite struct{ websocket.Stream }
+
+func (panicsOnWrite) Write([]byte) (int, error) { panic("boom") }
+
+// A layer over a socket also writes by itself: TLS answers a key update. A deadline
+// that an earlier write has left behind would make that fail, and break the layer.
+func TestNoWriteDeadlineIsLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := wstest.Streams()
+		layer := &deadlineKeeper{Conn: ours}
+		c := websocket.Server(layer, nil)
+		for range 2 {
+			if err := c.Write(bg, websocket.Text, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if layer.sets < 2 || !layer.deadline.IsZero() {
+				t.Errorf("after a write the deadline is %v, set %d times", layer.deadline, layer.sets)
+			}
+		}
+		c.CloseNow()
+		theirs.Close()
+	})
+}
+
+type deadlineKeeper struct {
+	net.Conn
+	deadline time.Time
+	sets     int
+}
+
+func (k *deadlineKeeper) SetWriteDeadline(at time.Time) error {
+	k.deadline = at
+	k.sets++
+	return k.Conn.SetWriteDeadline(at)
 }
 
 // Over the system's sockets a large message goes out with its header in one system
