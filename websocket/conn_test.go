@@ -221,7 +221,8 @@ func TestNilContext(t *testing.T) {
 		peer.send(peer.text("x"))
 		func() {
 			defer func() { recover() }()
-			c.Read(nil)
+			var none context.Context
+			c.Read(none)
 		}()
 		read(t, c, "x")
 	})
