@@ -2,6 +2,7 @@ package websocket_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +10,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -761,6 +764,62 @@ func TestNoAllocations(t *testing.T) {
 	}
 	client.CloseNow()
 	end()
+}
+
+// Nor for messages of several goroutines that leave together.
+func TestNoAllocationsWhenJoined(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	stream := &yieldingStream{closed: make(chan struct{})}
+	c := websocket.Server(stream, nil)
+	p := []byte(message(32))
+	const writers = 8
+	begin, done := make(chan int), make(chan error)
+	for range writers {
+		go func() {
+			for n := range begin {
+				var err error
+				for range n {
+					err = cmp.Or(err, c.Write(bg, websocket.Binary, p))
+				}
+				done <- err
+			}
+		}()
+	}
+	const messages = 200
+	allocs := testing.AllocsPerRun(20, func() {
+		for range writers {
+			begin <- messages
+		}
+		for range writers {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	close(begin)
+	if got := allocs / (writers * messages); got > 0.02 { // pools are emptied now and then
+		t.Errorf("%.3f allocations a message", got)
+	}
+	c.CloseNow()
+	if n := stream.writes.Load(); n > 21*writers*messages/2 {
+		t.Errorf("%d writes for %d messages: they were not joined", n, 21*writers*messages)
+	}
+}
+
+// A yieldingStream lets other goroutines run while it writes, to nowhere.
+type yieldingStream struct {
+	writes atomic.Int64
+	closed chan struct{}
+}
+
+func (s *yieldingStream) Read([]byte) (int, error) { <-s.closed; return 0, io.EOF }
+func (s *yieldingStream) Close() error             { close(s.closed); return nil }
+func (s *yieldingStream) Write(p []byte) (int, error) {
+	s.writes.Add(1)
+	runtime.Gosched()
+	return len(p), nil
 }
 
 // overTCP returns the ends of a connection over the system's sockets.

@@ -34,9 +34,10 @@ type out struct {
 
 	busy    bool
 	batch   []byte
-	round   uint64 // the number of the batch that gathers
-	flushed uint64 // the number of the last batch that was written
-	last    uint64 // the number of the batch that has the close frame
+	loan    *[smallBuffer]byte // what batch began as, nil while it is empty
+	round   uint64             // the number of the batch that gathers
+	flushed uint64             // the number of the last batch that was written
+	last    uint64             // the number of the batch that has the close frame
 
 	writer  *messageWriter // whose message is in the middle of its fragments
 	slot    []byte         // payload of a pong that found the batch full
@@ -166,6 +167,10 @@ func (o *out) wait(ctx context.Context) {
 
 // gather puts a frame into the batch.
 func (o *out) gather(h wire.Header, p []byte) {
+	if o.loan == nil {
+		o.loan = smallBuffers.Get().(*[smallBuffer]byte)
+		o.batch = o.loan[:0]
+	}
 	o.batch = h.Append(o.batch)
 	o.batch = append(o.batch, p...)
 	if h.Masked {
@@ -191,8 +196,9 @@ func (o *out) flush(round uint64) error {
 // leadBatch writes what has gathered.
 func (o *out) leadBatch() {
 	o.gatherSlot()
-	batch, round := o.batch, o.round
-	o.batch, o.round = nil, o.round+1
+	batch, loan, round := o.batch, o.loan, o.round
+	o.batch, o.loan, o.round = nil, nil, o.round+1
+	defer smallBuffers.Put(loan)
 	o.changed.Broadcast() // there is room again
 	if o.lead(func() error { return o.write(batch) }) == nil {
 		o.flushed = round
