@@ -7,7 +7,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,11 +36,6 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) {
 
 // readData returns the body as JSON. If it cannot, it has answered the request.
 func (s *Server) readData(w http.ResponseWriter, r *http.Request) (data json.RawMessage, ok bool) {
-	if limit := setting(s.BodyTimeout, defaultBodyTimeout); limit > 0 {
-		// net/http takes the deadline away at the body's end, and reads within it
-		// what a refusal leaves unread.
-		http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit))
-	}
 	isJSON, err := bodyType(r.Header)
 	if err != nil {
 		problem(w, http.StatusUnsupportedMediaType, 0, err.Error())
@@ -89,8 +86,12 @@ func bodyType(h http.Header) (isJSON bool, err error) {
 // getHistory answers with what is known of a channel. The query may have since, a
 // position, and limit, a number of messages.
 func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
-	channel, q := r.PathValue("channel"), r.URL.Query()
+	channel := r.PathValue("channel")
 	err := checkChannel(channel)
+	var q url.Values
+	if err == nil {
+		q, err = parseQuery(r.URL.RawQuery)
+	}
 	var since Position
 	if err == nil {
 		since, err = parsePosition(q.Get("since"))
@@ -108,7 +109,19 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	s.writePast(w, channel, p)
+	messages := p
+	p = past{} // not to be kept for as long as writing takes
+	s.writePast(w, channel, messages)
+}
+
+// parseQuery refuses what cannot be read: without its since, a request would be
+// answered with other messages than it asked for.
+func parseQuery(s string) (url.Values, error) {
+	q, err := url.ParseQuery(s)
+	if err != nil {
+		return nil, &protocol.Error{Code: protocol.BadCommand, Message: "the query cannot be read: " + err.Error()}
+	}
+	return q, nil
 }
 
 func parseLimit(s string) (int, error) {
@@ -125,21 +138,37 @@ func parseLimit(s string) (int, error) {
 // writePast writes {"messages": [...], "position": "...", "reset": [...]}, the
 // last only if there is a reset. A client that takes nothing for as long as a line
 // may, is cut off.
+//
+// It holds few messages at a time and reads the log again for the next: one that
+// held them all would keep, for every slow client, what the log has long dropped.
+// When the log has dropped what comes next, the answer ends there.
 func (s *Server) writePast(w http.ResponseWriter, channel string, p past) {
 	rc, limit := http.NewResponseController(w), setting(s.WebSocket.WriteTimeout, defaultWriteTimeout)
-	begin := `{"messages":[`
-	for _, e := range p.messages {
-		if limit > 0 {
-			rc.SetWriteDeadline(time.Now().Add(limit))
+	left, at := len(p.messages), p.begin
+	some := slices.Clone(p.messages[:min(left, someHistory)])
+	p.messages = nil
+	answer(w, `{"messages":[`)
+	for separator := ""; left > 0; {
+		for _, e := range some[:min(left, len(some))] {
+			if limit > 0 {
+				rc.SetWriteDeadline(time.Now().Add(limit))
+			}
+			io.WriteString(w, separator)
+			if _, err := w.Write(e.line); err != nil {
+				return
+			}
+			separator, at = ",\n", p.position.at(e.seq)
+			left--
 		}
-		answer(w, begin)
-		if _, err := w.Write(e.line); err != nil {
-			return
+		if left == 0 {
+			break
 		}
-		begin = ",\n"
-	}
-	if len(p.messages) == 0 {
-		answer(w, begin)
+		more, err := s.core.broker.history(channel, at, someHistory)
+		if err != nil || more.reset != "" || len(more.messages) == 0 {
+			p.position = at
+			break
+		}
+		some = more.messages
 	}
 	end := fmt.Appendf(nil, `],"position":%q`, p.position)
 	if p.reset != "" {
@@ -149,6 +178,9 @@ func (s *Server) writePast(w http.ResponseWriter, channel string, p past) {
 	}
 	w.Write(append(end, "}\n"...)) // net/http takes the deadline away after the answer
 }
+
+// someHistory is how many messages of a history are held to be written.
+const someHistory = 16
 
 // answer writes a part of a good answer in JSON.
 func answer(w http.ResponseWriter, part string) {

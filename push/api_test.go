@@ -115,7 +115,7 @@ func get(t *testing.T, s *Server, path string) (h historyAnswer) {
 }
 
 func TestPostRefused(t *testing.T) {
-	s := &Server{MaxMessage: 10}
+	s := &Server{MaxMessage: 200}
 	for _, test := range []struct {
 		name, path, body string
 		header           []string
@@ -125,13 +125,14 @@ func TestPostRefused(t *testing.T) {
 	}{
 		{"JSON cut off", "/channels/a", `{"a":`, []string{jsonType}, 400, protocol.BadData, "not JSON: unexpected end"},
 		{"two values", "/channels/a", `1 2`, []string{jsonType}, 400, protocol.BadData, "not JSON"},
+		{"JSON too deep", "/channels/a", strings.Repeat("[", 61) + strings.Repeat("]", 61), []string{jsonType}, 400, protocol.BadData, "61 deep, at most 60"},
 		{"no JSON", "/channels/a", ``, []string{jsonType}, 400, protocol.BadData, "missing"},
 		{"JSON with bytes that are not UTF-8", "/channels/a", "\"\xff\"", []string{jsonType}, 400, protocol.BadData, "not UTF-8"},
 		{"text that is not UTF-8", "/channels/a", "a\xc3", nil, 400, protocol.BadData, "not UTF-8"},
 		{"another charset", "/channels/a", "a", []string{"Content-Type: text/plain; charset=latin1"}, 415, 0, "latin1"},
 		{"compressed", "/channels/a", "a", []string{"Content-Encoding: gzip"}, 415, 0, "gzip"},
-		{"too long", "/channels/a", "12345678901", nil, 413, protocol.DataTooBig, "longer than 10 bytes"},
-		{"JSON too long", "/channels/a", `         12`, []string{jsonType}, 413, protocol.DataTooBig, "longer than 10 bytes"},
+		{"too long", "/channels/a", strings.Repeat("1", 201), nil, 413, protocol.DataTooBig, "longer than 200 bytes"},
+		{"JSON too long", "/channels/a", strings.Repeat(" ", 199) + "12", []string{jsonType}, 413, protocol.DataTooBig, "longer than 200 bytes"},
 		{"name too long", "/channels/" + strings.Repeat("a", 256), "a", nil, 400, protocol.BadChannel, "256 bytes, at most 255"},
 		{"name with a control character", "/channels/a%0Ab", "a", nil, 400, protocol.BadChannel, "control character, U+000A"},
 		{"name with a later control character", "/channels/a%C2%85", "a", nil, 400, protocol.BadChannel, "control character, U+0085"},
@@ -147,8 +148,30 @@ func TestPostRefused(t *testing.T) {
 		t.Errorf("%d messages were published all the same", p.seq)
 	}
 	// Of exactly the longest length, although it grows when it becomes JSON.
-	if resp := do(t, s, "POST", "/channels/a", strings.Repeat("\x01", 10)); resp.StatusCode != 200 {
+	if resp := do(t, s, "POST", "/channels/a", strings.Repeat("\x01", 200)); resp.StatusCode != 200 {
 		t.Errorf("a text of the longest length: status %d", resp.StatusCode)
+	}
+}
+
+// One message that a client's parser refuses would end all clients of a channel.
+func TestDepth(t *testing.T) {
+	for value, want := range map[string]int{
+		`1`: 0, `"["`: 0, `"\\"`: 0, `["\"[[", {"a]": [[]]}, []]`: 4, `{"a":{}}`: 2, `[[],[]]`: 2, `["\\",[]]`: 2,
+	} {
+		if got := depth([]byte(value)); got != want {
+			t.Errorf("%s nests %d deep, want %d", value, got, want)
+		}
+	}
+	s := new(Server)
+	deepest := strings.Repeat(`{"a":[`, 30) + strings.Repeat("]}", 30)
+	if resp := do(t, s, "POST", "/channels/a", deepest, jsonType); resp.StatusCode != 200 {
+		t.Errorf("data of the greatest depth: status %d", resp.StatusCode)
+	}
+	for max, ok := range map[int]bool{0: false, 61: true, 2: false, -1: true} {
+		s := &Server{MaxDepth: max}
+		if resp := do(t, s, "POST", "/channels/a", "["+deepest+"]", jsonType); (resp.StatusCode == 200) != ok {
+			t.Errorf("MaxDepth %d, data 61 deep: status %d", max, resp.StatusCode)
+		}
 	}
 }
 
@@ -177,7 +200,7 @@ func (neverending) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestChannelNames(t *testing.T) {
 	s := new(Server)
-	for i, name := range []string{"a", ".", "..", "a/b", "a b", "a%2Fb", "a+b", "a?b#c", "grüße 世界", "\"'<>&\\", strings.Repeat("ü", 127) + "x", "*", ">", "\u2028"} {
+	for i, name := range []string{"a", ".", "..", "/", "a/", "/a", "//", "a/b", "a b", "a%2Fb", "a+b", "a?b#c", "grüße 世界", "\"'<>&\\", strings.Repeat("ü", 127) + "x", "*", ">", "\u2028"} {
 		path := "/channels/" + strings.ReplaceAll(url.PathEscape(name), ".", "%2E")
 		if resp := do(t, s, "POST", path, fmt.Sprint(i)); resp.StatusCode != 200 {
 			t.Errorf("%q: status %d", name, resp.StatusCode)
@@ -234,6 +257,8 @@ func TestGetHistory(t *testing.T) {
 	wantProblem(t, do(t, s, "GET", "/channels/a?since=rubbish", ""), 400, protocol.BadPosition, "since is not a position")
 	wantProblem(t, do(t, s, "GET", "/channels/a?limit=0", ""), 400, protocol.BadCommand, "limit must be")
 	wantProblem(t, do(t, s, "GET", "/channels/a?limit=x", ""), 400, protocol.BadCommand, "limit must be")
+	wantProblem(t, do(t, s, "GET", "/channels/a?since="+at[2]+"%zz", ""), 400, protocol.BadCommand, "query cannot be read")
+	wantProblem(t, do(t, s, "GET", "/channels/a?since="+at[2]+";limit=1", ""), 400, protocol.BadCommand, "query cannot be read")
 	wantProblem(t, do(t, s, "GET", "/channels/a%00", ""), 400, protocol.BadChannel, "control character")
 	if resp := do(t, s, "HEAD", "/channels/a", ""); resp.StatusCode != 200 {
 		t.Errorf("HEAD: status %d", resp.StatusCode)

@@ -1,7 +1,6 @@
 package push
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,7 +29,7 @@ func (c *core) publish(ctx context.Context, channel string, data json.RawMessage
 	if err := checkChannel(channel); err != nil {
 		return Position{}, err
 	}
-	data, err := compact(data)
+	data, err := compact(data, c.limits.depth)
 	if err != nil {
 		return Position{}, err
 	}
@@ -46,23 +45,6 @@ func (c *core) checkSize(n int64) error {
 		return &protocol.Error{Code: protocol.DataTooBig, Message: fmt.Sprintf("data is longer than %d bytes", max)}
 	}
 	return nil
-}
-
-// compact returns the data as one line of JSON.
-func compact(data json.RawMessage) (json.RawMessage, error) {
-	if len(data) == 0 {
-		return nil, &protocol.Error{Code: protocol.BadData, Message: "data is missing"}
-	}
-	// json.Compact lets bytes pass that are not UTF-8.
-	if !utf8.Valid(data) {
-		return nil, &protocol.Error{Code: protocol.BadData, Message: "data is not UTF-8"}
-	}
-	var line bytes.Buffer
-	line.Grow(len(data))
-	if err := json.Compact(&line, data); err != nil {
-		return nil, &protocol.Error{Code: protocol.BadData, Message: "data is not JSON: " + err.Error()}
-	}
-	return line.Bytes(), nil
 }
 
 // maxChannel is the longest name of a channel, in bytes.
@@ -84,6 +66,11 @@ func checkChannel(name string) error {
 	if i := strings.IndexFunc(name, unicode.IsControl); i >= 0 {
 		r, _ := utf8.DecodeRuneInString(name[i:])
 		return bad("has a control character, %U", r)
+	}
+	// Package json puts it in the place of escapes that are no character, so that
+	// different names would become one.
+	if strings.ContainsRune(name, utf8.RuneError) {
+		return bad("has U+FFFD, which stands for what could not be read")
 	}
 	return nil
 }

@@ -50,12 +50,12 @@ func (h *hub) news(name string) {
 func (h *hub) join(session *session, name string, s start) (*reader, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	l, err := h.broker.open(name) // once for each reader: it drops what is too old
+	if err != nil {
+		return nil, err
+	}
 	c := h.channels[name]
 	if c == nil {
-		l, err := h.broker.open(name)
-		if err != nil {
-			return nil, err
-		}
 		if h.channels == nil {
 			h.channels = make(map[string]*channel)
 		}
@@ -74,8 +74,8 @@ func (h *hub) leave(r *reader) {
 	defer h.mu.Unlock()
 	if left := r.channel.remove(r); left == 0 {
 		delete(h.channels, r.channel.log.channel)
-		h.broker.release(r.channel.log)
 	}
+	h.broker.release(r.channel.log)
 }
 
 func (c *channel) add(r *reader) {

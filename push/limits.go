@@ -5,6 +5,7 @@ import "time"
 // limits are the limits in force that core and sessions need; 0 is none.
 type limits struct {
 	message       int // bytes of data
+	depth         int // of data
 	subscriptions int // of a line
 	commands      int // of a line, a second
 }
@@ -16,6 +17,7 @@ const (
 	defaultHistoryBytes     = 256 << 20
 	defaultMaxChannels      = 200_000
 	defaultMaxMessage       = 64 << 10
+	defaultMaxDepth         = 60
 	defaultMaxSubscriptions = 128
 	defaultCommandRate      = 100
 	defaultBodyTimeout      = 30 * time.Second

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,8 +28,8 @@ import (
 // Everybody who reaches it may subscribe and publish, except that web pages of
 // other origins may do neither.
 //
-// Set the ReadHeaderTimeout of the http.Server that it runs in; see package
-// websocket.
+// Set the ReadHeaderTimeout and the IdleTimeout of the http.Server that it runs in;
+// see package websocket.
 type Server struct {
 	// HistoryMessages is how many of its last messages a channel keeps. A reader
 	// that lags behind by more has lost some, and is told. Default 1,000;
@@ -53,6 +54,12 @@ type Server struct {
 	// Default 64 KiB; negative: no limit.
 	MaxMessage int
 
+	// MaxDepth is how deep the arrays and objects of a message's data may nest.
+	// Every parser gives up at some depth, common ones at 64: a single message
+	// beyond that ends all clients of its channel, and again whenever they come
+	// back. Default 60; negative: no limit.
+	MaxDepth int
+
 	// MaxSubscriptions is how many channels a line may be subscribed to. Default
 	// 128; negative: no limit.
 	MaxSubscriptions int
@@ -63,8 +70,8 @@ type Server struct {
 	// 100; negative: no limit.
 	CommandRate int
 
-	// BodyTimeout is how long the body of a message may take to come. Default 30 s;
-	// negative: no limit but that of http.Server.
+	// BodyTimeout is how long the body of a request may take to come, of one that
+	// is refused too. Default 30 s; negative: no limit but that of http.Server.
 	BodyTimeout time.Duration
 
 	// LiteralHosts makes the server answer only requests whose Host is an IP
@@ -96,6 +103,7 @@ func (s *Server) init() {
 	s.once.Do(func() {
 		s.core.limits = limits{
 			message:       setting(s.MaxMessage, defaultMaxMessage),
+			depth:         setting(s.MaxDepth, defaultMaxDepth),
 			subscriptions: setting(s.MaxSubscriptions, defaultMaxSubscriptions),
 			commands:      setting(s.CommandRate, defaultCommandRate),
 		}
@@ -120,7 +128,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("POST /channels/{channel}", s.postMessage)
 	mux.HandleFunc("GET /channels/{channel}", s.getHistory)
 	mux.Handle("/channels/{channel}", notAllowed("GET", "HEAD", "POST"))
-	mux.HandleFunc("/channels/", notOneSegment)
+	mux.HandleFunc("/channels/", s.otherChannel)
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.Handle("/healthz", notAllowed("GET", "HEAD"))
 	if s.Console != nil {
@@ -144,12 +152,22 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	next = crossOrigin.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		s.limitBody(w, r)
 		if s.LiteralHosts && !literalHost(r.Host) {
 			problem(w, http.StatusMisdirectedRequest, 0, "this server is only reached by an IP address or as localhost, not by another name")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// limitBody sets how long the body may take to come: of every request, since
+// net/http waits for what a refusal leaves unread before it sends the refusal. It
+// takes the deadline away at the body's end.
+func (s *Server) limitBody(w http.ResponseWriter, r *http.Request) {
+	if limit := setting(s.BodyTimeout, defaultBodyTimeout); limit > 0 && r.ContentLength != 0 {
+		http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit))
+	}
 }
 
 // ServeHTTP serves the paths above. Errors are problem documents (RFC 9457),
@@ -210,9 +228,23 @@ func notFound(w http.ResponseWriter, r *http.Request) {
 	problem(w, http.StatusNotFound, 0, "nothing is here; the paths are /connect, /channels/{channel} and /healthz")
 }
 
-func notOneSegment(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == "/channels/" {
+// otherChannel serves what is no segment below /channels/: the channel /, whose %2F
+// the ServeMux takes for the end of the path; the rest is wrong.
+func (s *Server) otherChannel(w http.ResponseWriter, r *http.Request) {
+	switch path := r.URL.EscapedPath(); {
+	case path == "/channels/":
 		refuse(w, checkChannel(""))
+		return
+	case strings.EqualFold(path, "/channels/%2F"):
+		r.SetPathValue("channel", "/")
+		switch r.Method {
+		case http.MethodPost:
+			s.postMessage(w, r)
+		case http.MethodGet, http.MethodHead:
+			s.getHistory(w, r)
+		default:
+			notAllowed("GET", "HEAD", "POST")(w, r)
+		}
 		return
 	}
 	problem(w, http.StatusNotFound, 0, "the name of a channel is one segment of the path: write / in it as %2F")

@@ -448,3 +448,28 @@ func TestManySubscribers(t *testing.T) {
 		}
 	})
 }
+
+// A message that is too old is not given out because somebody else listens.
+func TestHistoryAgeOfAnOpenChannel(t *testing.T) {
+	inMemory(t, &Server{HistoryAge: time.Minute}, func(t *testing.T, s *site) {
+		first := s.dial()
+		first.send(`{"id":1,"command":"subscribe","channel":"a"}`)
+		first.read()
+		ended := make(chan struct{})
+		go func() { // answers pings
+			defer close(ended)
+			for strings.HasPrefix(first.read(), "{") {
+			}
+		}()
+		defer func() { first.CloseNow(); <-ended }()
+		s.post("a", "1")
+		time.Sleep(50 * time.Second)
+		s.post("a", "2")
+		time.Sleep(30 * time.Second)
+		second := s.dial()
+		second.send(`{"id":1,"command":"subscribe","channel":"a","history":9}`)
+		if got := second.read(); strings.Contains(got, `"data":1`) || !strings.Contains(got, `"data":2`) {
+			t.Errorf("after 80 s, with an age of a minute: %s", got)
+		}
+	})
+}

@@ -58,7 +58,7 @@ closes with another code than 1000.`,
 	cmd.Flags().StringArrayVar(&c.subprotocols, "subprotocol", nil, "ask for the subprotocol `NAME`; may be repeated, the best first")
 	cmd.Flags().BoolVar(&c.binary, "binary", false, "send lines as binary messages; they need not be UTF-8")
 	cmd.Flags().Var(&c.limit, "max-message", "longest message that is sent or taken")
-	cmd.Flags().DurationVar(&c.closeTimeout, "close-timeout", c.closeTimeout, "how long to wait for the server's answer to the close `TIME`")
+	cmd.Flags().DurationVar(&c.closeTimeout, "close-timeout", c.closeTimeout, "wait at most this `TIME` for the server's answer to the close")
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/duplexgo/duplex/websocket"
 )
@@ -143,11 +144,15 @@ func TestEchoPlainRequest(t *testing.T) {
 	}
 }
 
-// Attack: a header without end, or one that takes for ever.
+// Attack: a header without end, or one that takes for ever, or a body or a next
+// request that does.
 func TestServerLimitsOnTheRequest(t *testing.T) {
 	srv := newHTTPServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	if srv.ReadHeaderTimeout != readHeaderTimeout || readHeaderTimeout > 10e9 {
 		t.Errorf("a client has %v for its request", srv.ReadHeaderTimeout)
+	}
+	if srv.ReadTimeout != readTimeout || readTimeout > time.Minute || srv.IdleTimeout != idleTimeout || idleTimeout > 5*time.Minute {
+		t.Errorf("a client has %v for a body, and %v between two requests", srv.ReadTimeout, srv.IdleTimeout)
 	}
 	_, url := startEcho(t)
 	// net/http allows itself 4 KiB more.

@@ -37,7 +37,7 @@ func unreached(url string, resp *http.Response, err error) error {
 		return fmt.Errorf("%s: there is no host %s: check the URL", url, dns.Name)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%s: nothing listens there: start the server, or check host and port", url)
-	case errors.As(err, &record):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		return fmt.Errorf("%s: the server does not speak TLS: try ws:// or http://", url)
 	case errors.As(err, &name):
 		return fmt.Errorf("%s: the server's certificate is for another name: %w: check the host, or use --insecure for a server that you trust", url, name)

@@ -15,10 +15,13 @@ import (
 	"github.com/duplexgo/duplex/websocket"
 )
 
-// What a client has for its request before a handler runs. A slow or endless
-// header ends here, before it costs more than this.
+// What a client has for its requests. A slow or endless header ends here, before it
+// costs more than this; so does a body that does not come, which net/http waits for
+// even where nobody wants it, and a connection that is kept for a next request.
 const (
 	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 16 << 10
 )
 
@@ -97,6 +100,8 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 
 // patience is how long a test waits for what must come. It is only ever used up
 // by a test that fails.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A result is what one run of the command has left behind.
 type result struct {

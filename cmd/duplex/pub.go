@@ -61,7 +61,7 @@ end; a line end at the end of text is not part of it.`,
 	}
 	p.flags(cmd)
 	cmd.Flags().Var(&p.limit, "max-message", "longest message that is read from standard input")
-	cmd.Flags().DurationVar(&p.timeout, "timeout", p.timeout, "how long to wait for the server's answer `TIME`")
+	cmd.Flags().DurationVar(&p.timeout, "timeout", p.timeout, "wait at most this `TIME` for the server's answer")
 	return cmd
 }
 

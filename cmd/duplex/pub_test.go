@@ -124,3 +124,11 @@ func TestPubTimeout(t *testing.T) {
 		t.Errorf("%+v", result)
 	}
 }
+
+func TestPubToServerWithoutTLS(t *testing.T) {
+	_, url := startServe(t)
+	r := duplex(t, nil, "pub", "https"+strings.TrimPrefix(url, "http"), "news", "x")
+	if r.code != exitFailure || !strings.Contains(r.stderr, "does not speak TLS: try ws:// or http://") {
+		t.Errorf("exit %d: %s", r.code, r.stderr)
+	}
+}

@@ -55,7 +55,8 @@ func newSub() *cobra.Command {
 URL is the server, as in http://127.0.0.1:8080, or its connect endpoint, as in
 ws://127.0.0.1:8080/connect. When the line breaks, sub connects again and goes on
 after the last message that it printed. Where messages were lost for good in
-between, a line on standard error says so. It ends with ctrl-C.`,
+between, a line on standard error says so. It ends with ctrl-C, or when
+the server says that coming back is of no use.`,
 		Example: `  duplex sub http://127.0.0.1:8080 news
   duplex sub http://127.0.0.1:8080 news sport --history 10
   duplex sub http://127.0.0.1:8080 news | jq .data`,
@@ -198,6 +199,7 @@ func (s *sub) follow(ctx context.Context, conn *websocket.Conn) error {
 func (s *sub) subscriptions() []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // else many long names of < do not fit into a text
 	for i, name := range s.channels {
 		c := protocol.Command{ID: int64(i + 1), Command: protocol.Subscribe, Channel: name}
 		c.Since = cmp.Or(s.positions[name], s.position)

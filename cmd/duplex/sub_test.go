@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -235,5 +236,16 @@ func TestSubSignalWhileWaiting(t *testing.T) {
 	r.cancel()
 	if code := r.wait(); code != exitOK {
 		t.Errorf("exit code %d, stderr %q", code, r.stderr)
+	}
+}
+
+// The longest names that a line may be subscribed to fit into one text.
+func TestSubLongNames(t *testing.T) {
+	s := sub{}
+	for i := range 128 {
+		s.channels = append(s.channels, fmt.Sprint(i)+strings.Repeat("<", 252))
+	}
+	if n := len(s.subscriptions()); n > 128<<10 {
+		t.Errorf("the subscriptions have %d bytes", n)
 	}
 }
