@@ -40,7 +40,7 @@ std push/protocol < push/session.go push/hub.go push/log.go push/memory.go push/
 std push/... websocket websocket/wstest go.uber.org/goleak github.com/chromedp/... < push/...:test
 
 # The command may have anything, and nobody may have the command.
-std push push/protocol push/console websocket github.com/spf13/cobra < cmd/duplex
+std push push/protocol push/console websocket github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
 go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
 # Tests against others, and of the repository itself.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The exit codes of every command.
@@ -92,12 +93,36 @@ Exit codes: 0 all went well, 1 it did not work, 2 the command line was wrong.`,
 		},
 		RunE: func(*cobra.Command, []string) error { return nil }, // Args refuses whatever would come here
 	}
+	root.SetFlagErrorFunc(flagError)
 	root.SuggestionsMinimumDistance = 2
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("duplex {{.Version}}\n")
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(newServe(), newEcho(), newConnect(), newPub(), newSub())
 	return root
+}
+
+// flagError says what is wrong with a flag in the words of a person where the
+// library for flags repeats those of a parser.
+func flagError(_ *cobra.Command, err error) error {
+	var invalid *pflag.InvalidValueError
+	var unknown *pflag.NotExistError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		return wrongUse("%v; before arguments that begin with - write --", err)
+	case !errors.As(err, &invalid):
+		return err
+	}
+	wants := ""
+	switch invalid.GetFlag().Value.Type() {
+	case "int", "int64":
+		wants = "a whole number is wanted"
+	case "duration":
+		wants = "a time has a unit, as in 10s or 1h30m"
+	default:
+		return err
+	}
+	return wrongUse("invalid argument %q for \"--%s\" flag: %s", invalid.GetValue(), invalid.GetFlag().Name, wants)
 }
 
 // commandNames lists the commands of root for a message.

@@ -18,12 +18,14 @@ func TestWrongUse(t *testing.T) {
 
 		{"echo now", `duplex echo: unexpected argument "now"; try 'duplex echo --help'`},
 		{"echo --port 80", "duplex echo: unknown flag: --port; try 'duplex echo --help'"},
-		{"echo -x", "duplex echo: unknown shorthand flag: 'x' in -x; try 'duplex echo --help'"},
+		{"echo -x", "duplex echo: unknown shorthand flag: 'x' in -x; before arguments that begin with - write --; try 'duplex echo --help'"},
 		{"echo --listen", "duplex echo: flag needs an argument: --listen; try 'duplex echo --help'"},
 		{"echo --listen 9001", `duplex echo: --listen "9001" is not HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080; try 'duplex echo --help'`},
 		{"echo --listen ::1:9001", `duplex echo: --listen "::1:9001" is not HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080; try 'duplex echo --help'`},
 		{"echo --listen 127.0.0.1:http", `duplex echo: --listen "127.0.0.1:http": the port is a number from 0 (any free port) to 65535; try 'duplex echo --help'`},
 		{"echo --listen 127.0.0.1:65536", `duplex echo: --listen "127.0.0.1:65536": the port is a number from 0 (any free port) to 65535; try 'duplex echo --help'`},
+		{"serve --history-messages many", `duplex serve: invalid argument "many" for "--history-messages" flag: a whole number is wanted; try 'duplex serve --help'`},
+		{"serve --history-age 5", `duplex serve: invalid argument "5" for "--history-age" flag: a time has a unit, as in 10s or 1h30m; try 'duplex serve --help'`},
 		{"echo --max-message big", `duplex echo: invalid argument "big" for "--max-message" flag: a size is a whole number of bytes with an optional unit, as in 512, 64KiB or 16MiB; try 'duplex echo --help'`},
 		{"echo --max-message 0", `duplex echo: invalid argument "0" for "--max-message" flag: a size is at least 1 byte; try 'duplex echo --help'`},
 
