@@ -1,56 +1,107 @@
 package wire
 
-import "unicode/utf8"
+import "encoding/binary"
 
 // UTF8 checks a text that comes in pieces and fails at its first wrong byte,
 // wherever the pieces are cut. The zero value is ready for a new text.
 type UTF8 struct {
-	part [utf8.UTFMax]byte // the start of a character whose end has not come yet
-	n    int               // how much of part is used, at most 3
+	expects uint8 // one of the constants below
 }
 
-// Valid reports whether p can follow what was given before. After a false the
-// state is not defined until Reset.
-func (u *UTF8) Valid(p []byte) bool {
-	for u.n > 0 && len(p) > 0 {
-		u.part[u.n] = p[0]
-		u.n++
-		p = p[1:]
-		// FullRune is true of a wrong encoding too, at its first wrong byte.
-		if c := u.part[:u.n]; utf8.FullRune(c) {
-			if r, _ := utf8.DecodeRune(c); r == utf8.RuneError && !isReplacement(c) {
-				return false
-			}
-			u.n = 0
+// What may come next. Each is the place of six bits in a uint64, see turns.
+const (
+	character = 6 * iota // any character, or the end of the text
+	last1                // the last byte of a character
+	last2                // its last two
+	last3                // its last three
+	afterE0              // the last two, after E0: not overlong
+	afterED              // the last two, after ED: not a surrogate
+	afterF0              // the last three, after F0: not overlong
+	afterF4              // the last three, after F4: at most U+10FFFF
+	nothing              // a wrong byte has come
+
+	sixBits = 1<<6 - 1
+)
+
+// turns says for each byte what is expected after it: turns[c]>>e has it in its
+// low six bits, where e was expected before it. The bits above mean nothing.
+// One shift a byte, without a branch that depends on the text, is what makes
+// this fast where characters of different lengths alternate.
+var turns = grammar()
+
+// grammar is RFC 3629, 4.
+func grammar() (turns [256]uint64) {
+	set := func(expected uint64, from, to byte, next uint64) {
+		for c := int(from); c <= int(to); c++ {
+			turns[c] = turns[c]&^(sixBits<<expected) | next<<expected
 		}
 	}
-	tail := unfinished(p)
-	u.n += copy(u.part[u.n:], p[len(p)-tail:])
-	return utf8.Valid(p[:len(p)-tail])
+	for expected := uint64(character); expected <= nothing; expected += 6 {
+		set(expected, 0x00, 0xFF, nothing)
+	}
+	set(character, 0x00, 0x7F, character)
+	set(character, 0xC2, 0xDF, last1)
+	set(character, 0xE0, 0xE0, afterE0)
+	set(character, 0xE1, 0xEC, last2)
+	set(character, 0xED, 0xED, afterED)
+	set(character, 0xEE, 0xEF, last2)
+	set(character, 0xF0, 0xF0, afterF0)
+	set(character, 0xF1, 0xF3, last3)
+	set(character, 0xF4, 0xF4, afterF4)
+	set(last1, 0x80, 0xBF, character)
+	set(last2, 0x80, 0xBF, last1)
+	set(last3, 0x80, 0xBF, last2)
+	set(afterE0, 0xA0, 0xBF, last1)
+	set(afterED, 0x80, 0x9F, last1)
+	set(afterF0, 0x90, 0xBF, last2)
+	set(afterF4, 0x80, 0x8F, last2)
+	return turns
+}
+
+// Valid reports whether p can follow what was given before. After a false it
+// stays false until Reset.
+func (u *UTF8) Valid(p []byte) bool {
+	e := uint64(u.expects)
+	for len(p) >= 8 {
+		c := (*[8]byte)(p)
+		if binary.LittleEndian.Uint64(c[:])&notASCII == 0 && e&sixBits == character {
+			p = skipASCII(p[8:])
+			continue
+		}
+		e = turns[c[0]] >> (e & sixBits)
+		e = turns[c[1]] >> (e & sixBits)
+		e = turns[c[2]] >> (e & sixBits)
+		e = turns[c[3]] >> (e & sixBits)
+		e = turns[c[4]] >> (e & sixBits)
+		e = turns[c[5]] >> (e & sixBits)
+		e = turns[c[6]] >> (e & sixBits)
+		e = turns[c[7]] >> (e & sixBits)
+		p = p[8:]
+	}
+	for _, c := range p {
+		e = turns[c] >> (e & sixBits)
+	}
+	u.expects = uint8(e & sixBits)
+	return u.expects != nothing
+}
+
+const notASCII = 0x8080808080808080 // the bit that no byte of ASCII has, in eight bytes
+
+// skipASCII returns p without the ASCII at its start, in steps of 32 bytes.
+func skipASCII(p []byte) []byte {
+	for len(p) > 32 {
+		c := (*[32]byte)(p)
+		if (binary.LittleEndian.Uint64(c[0:])|binary.LittleEndian.Uint64(c[8:])|
+			binary.LittleEndian.Uint64(c[16:])|binary.LittleEndian.Uint64(c[24:]))&notASCII != 0 {
+			break
+		}
+		p = p[32:]
+	}
+	return p
 }
 
 // Complete reports whether the text may end here: no character is unfinished.
-func (u *UTF8) Complete() bool { return u.n == 0 }
+func (u *UTF8) Complete() bool { return u.expects == character }
 
 // Reset makes u ready for a new text.
-func (u *UTF8) Reset() { u.n = 0 }
-
-// unfinished returns the length of the valid start of a character at the end of
-// p whose end is not in p, 0 to 3.
-func unfinished(p []byte) int {
-	for n := 1; n < utf8.UTFMax && n <= len(p); n++ {
-		if c := p[len(p)-n:]; utf8.RuneStart(c[0]) {
-			if utf8.FullRune(c) {
-				return 0
-			}
-			return n
-		}
-	}
-	return 0
-}
-
-// isReplacement reports whether c is U+FFFD itself, properly encoded:
-// utf8.DecodeRune gives the same rune for it and for a wrong encoding.
-func isReplacement(c []byte) bool {
-	return len(c) == 3 && c[0] == 0xEF && c[1] == 0xBF && c[2] == 0xBD
-}
+func (u *UTF8) Reset() { u.expects = character }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 var texts = []struct {
@@ -55,6 +56,7 @@ var texts = []struct {
 	{"FE", "a\xfe", 1, false},
 	{"FF", "a\xff", 1, false},
 	{"long and wrong at its end", strings.Repeat("€", 100) + "\xff", 300, false},
+	{"much ASCII in a character", "\xe2\x82" + strings.Repeat("a", 64) + "\xac", 2, false},
 	{"long and wrong in its middle", strings.Repeat("a", 100) + "\xe2(" + strings.Repeat("a", 100), 101, false},
 }
 
@@ -146,6 +148,77 @@ func compareText(t *testing.T, s string) {
 	}
 }
 
+// Every string of one to three bytes, and of four bytes every first and second one
+// with the others from where the grammar turns, against the standard library.
+func TestUTF8AgainstStandard(t *testing.T) {
+	t.Parallel() // it is the slowest of this package
+	check := func(b []byte) {
+		var u UTF8
+		if got := u.Valid(b) && u.Complete(); got != utf8.Valid(b) {
+			t.Fatalf("%x: %v, standard library: %v", b, got, !got)
+		}
+	}
+	for a := range 256 {
+		check([]byte{byte(a)})
+		for b := range 256 {
+			check([]byte{byte(a), byte(b)})
+			for c := range 256 {
+				check([]byte{byte(a), byte(b), byte(c)})
+			}
+		}
+	}
+	turns := "\x00\x7f\x80\x8f\x90\x9f\xa0\xbf\xc0\xc2\xe0\xf0\xff"
+	for a := range 256 {
+		for b := range 256 {
+			for _, c := range []byte(turns) {
+				for _, d := range []byte(turns) {
+					check([]byte{byte(a), byte(b), c, d})
+				}
+			}
+		}
+	}
+}
+
+// Long texts go by words and blocks: every text of the table at every place of
+// one, after ASCII and after others, in pieces that fit the blocks or do not.
+func TestUTF8InLongText(t *testing.T) {
+	for _, row := range texts {
+		for _, before := range []string{"a", "κ", "€", "a€", "aaaaaaaaaaaaaaaκ"} {
+			for n := range 80 {
+				start := string([]rune(strings.Repeat(before, n))[:n])
+				b := start + row.bytes + strings.Repeat("a", n*7%80)
+				good, whole := oracleText([]byte(b))
+				if standard := utf8.ValidString(b); standard != (good == len(b) && whole) {
+					t.Fatalf("%q: the oracle disagrees with the standard library", b)
+				}
+				for _, step := range []int{len(b), 8, 31, 32, 33, 64, 65} {
+					var cuts []int
+					for cut := step; cut < len(b); cut += step {
+						cuts = append(cuts, cut)
+					}
+					from, to, complete := feed(b, cuts...)
+					if good == len(b) && (from != -1 || complete != whole) || good < len(b) && (good < from || good >= to) {
+						t.Fatalf("%q in pieces of %d: piece %d-%d refused, complete %v; oracle: %d good, complete %v", b, step, from, to, complete, good, whole)
+					}
+				}
+			}
+		}
+	}
+}
+
+// After a wrong byte nothing makes a text right again.
+func TestUTF8StaysWrong(t *testing.T) {
+	for _, after := range []string{"", "a", "\xac", "κόσμε", strings.Repeat("a", 100)} {
+		var u UTF8
+		if u.Valid([]byte("\xe2\x28")) || u.Valid([]byte(after)) || u.Complete() {
+			t.Errorf("right again after %q", after)
+		}
+		if u.Reset(); !u.Valid([]byte(after)[:0]) || !u.Complete() {
+			t.Error("Reset did not forget the wrong byte")
+		}
+	}
+}
+
 func TestUTF8Reset(t *testing.T) {
 	var u UTF8
 	u.Valid([]byte("\xe2\x82"))
@@ -162,12 +235,18 @@ func FuzzUTF8(f *testing.F) {
 	for i, row := range texts {
 		f.Add([]byte(row.bytes), uint64(i))
 	}
+	for i, row := range texts {
+		f.Add([]byte(strings.Repeat("a€", i)+row.bytes+strings.Repeat("κ", i)+strings.Repeat("a", 40)), uint64(i))
+	}
 	f.Fuzz(func(t *testing.T, b []byte, seed uint64) {
 		good, whole := oracleText(b)
+		if standard := utf8.Valid(b); standard != (good == len(b) && whole) {
+			t.Fatalf("%q: standard library %v; oracle: %d good, complete %v", b, standard, good, whole)
+		}
 		var u UTF8
 		r := rand.New(rand.NewPCG(seed, 0))
 		for from := 0; from < len(b); {
-			to := min(from+r.IntN(6), len(b)) // empty pieces too
+			to := min(from+r.IntN(6<<r.IntN(6)), len(b)) // empty pieces too
 			if valid := u.Valid(b[from:to]); valid != (good >= to) {
 				t.Fatalf("%q: Valid(%q) = %v; oracle: %d good", b, b[from:to], valid, good)
 			} else if !valid {
