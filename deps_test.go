@@ -25,8 +25,8 @@ import (
 const policy = `
 # The library. The wire is bytes and rules: no network, no clock, no locks.
 encoding/binary errors io math/bits strconv unicode/utf8 < websocket/wire
-std < websocket/internal/handshake websocket/internal/leak
-std websocket/wire websocket/internal/handshake < websocket
+std < websocket/internal/handshake websocket/internal/leak websocket/internal/netpoll
+std websocket/wire websocket/internal/handshake websocket/internal/netpoll < websocket
 std websocket websocket/wire < websocket/wstest
 
 # Its users get the standard library and nothing else, its tests included: other

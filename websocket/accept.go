@@ -73,14 +73,16 @@ type AcceptOptions struct {
 // http.Server end here. Middleware that wraps the ResponseWriter needs a method
 // Unwrap, see [http.ResponseController].
 func Accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions) (*Conn, error) {
-	return accept(w, r, o, false)
-}
-
-// accept is Accept, also for a Handler, whose connections are handled.
-func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, handled bool) (*Conn, error) {
 	if o == nil {
 		o = new(AcceptOptions)
 	}
+	return accept(w, r, o, func() *settings {
+		return &settings{Options: o.Options.withDefaults(), server: true, registry: o.Registry}
+	})
+}
+
+// accept is Accept, also for a Handler, whose connections share their settings.
+func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, set func() *settings) (*Conn, error) {
 	if !o.Registry.enter() {
 		return nil, refuse(w, r, refusal(http.StatusServiceUnavailable, "the server is shutting down: try again in a moment"))
 	}
@@ -98,14 +100,7 @@ func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, handled bo
 		stream.Close()
 		return nil, fmt.Errorf("websocket: accept: writing the answer: %w", err)
 	}
-	return newConn(stream, connConfig{
-		server:      true,
-		handled:     handled,
-		options:     o.Options,
-		subprotocol: resp.subprotocol,
-		buffered:    buffered,
-		registry:    o.Registry,
-	}), nil
+	return newConn(stream, set(), resp.subprotocol, buffered), nil
 }
 
 // check decides about a request, in the order in which a client can mend what is

@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -24,9 +25,10 @@ type ending struct {
 	mu     sync.Mutex
 	err    error         // why the stream was closed
 	over   atomic.Bool   // err is set
+	told   bool          // the stream has been closed
 	timer  *time.Timer   // cuts when the way to the end takes too long
 	shaken *CloseError   // both close frames have passed
-	done   chan struct{} // closed when the stream has been closed
+	done   chan struct{} // closed when the stream has been closed; in a Handler's Conn made by wait
 }
 
 // lingerTimeout limits how long an end of the connection that has nothing to say
@@ -58,7 +60,7 @@ func (c *Conn) Close(code CloseCode, reason string) error {
 	if err := c.CloseWrite(code, reason); err != nil {
 		return err
 	}
-	if c.handled {
+	if c.settings.handler != nil {
 		return nil
 	}
 	c.in.discard()
@@ -76,7 +78,7 @@ func (c *Conn) CloseWrite(code CloseCode, reason string) error {
 		return fmt.Errorf("websocket: close: code %d must not be sent; use 1000 to 1003, 1007 to 1014 or 3000 to 4999", code)
 	}
 	reason = strings.ToValidUTF8(reason, "\uFFFD")
-	c.ending.limit(c, c.options.CloseTimeout, errCloseTimeout, false)
+	c.ending.limit(c, c.settings.CloseTimeout, errCloseTimeout, false)
 	c.out.close(&CloseError{Code: code, Reason: reason, Local: true}, code, reason)
 	return nil
 }
@@ -88,24 +90,41 @@ func (c *Conn) CloseNow() error {
 	return c.cut(&CloseError{Code: CloseAbnormal, Local: true})
 }
 
+// end ends the connection as the end of receiving asks for, and returns why it has
+// ended: of a connection that was cut that is the reason for it, not what reading
+// from a closed stream returns. Only the one who reads calls it.
+func (c *Conn) end(err error) error {
+	var broken *Error
+	var panicked *PanicError
+	if frame, ok := err.(*closeFrame); ok {
+		err = c.closeReceived(frame.code, frame.reason)
+	} else if errors.As(err, &broken) {
+		c.abort(broken.Code, broken.Msg, err)
+	} else if errors.As(err, &panicked) {
+		c.abort(CloseInternalError, "", err)
+	}
+	c.cut(err)
+	return c.ending.cause()
+}
+
 // closeReceived answers the peer's close frame, ends the stream and returns the
 // end: whichever side closed first. Only the one who reads calls it.
 func (c *Conn) closeReceived(code CloseCode, reason string) error {
 	end := &CloseError{Code: code, Reason: reason}
-	c.ending.limit(c, c.options.CloseTimeout, end, false)
+	c.ending.limit(c, c.settings.CloseTimeout, end, false)
 	if ours, ok := c.out.close(end, code, "").(*CloseError); ok {
 		end = ours
 	}
 	c.out.awaitClose()
 	c.ending.shake(end)
-	c.finish(end, c.server)
+	c.finish(end, c.settings.server)
 	return end
 }
 
 // abort tells the peer why the connection ends and ends it, with err for every
 // later call. Only the one who reads calls it. RFC 6455, 7.1.7.
 func (c *Conn) abort(code CloseCode, reason string, err error) {
-	c.ending.limit(c, c.options.CloseTimeout, err, false)
+	c.ending.limit(c, c.settings.CloseTimeout, err, false)
 	c.out.close(err, code, reason)
 	c.out.awaitClose()
 	c.finish(err, true)
@@ -124,6 +143,10 @@ func (c *Conn) finish(err error, first bool) {
 			return
 		}
 	}
+	if c.socket() != nil {
+		c.awaitEnd(err)
+		return
+	}
 	c.in.drain()
 	c.cut(err)
 }
@@ -136,14 +159,16 @@ func (c *Conn) cut(err error) error {
 	c.out.fail(err)
 	c.pinger.stop()
 	closeErr := c.stream.Close()
-	if p, ok := c.in.source.(*pump); ok {
-		p.stop(err)
+	if c.parking.loop == nil {
+		c.in.stop(err)
 	}
-	if !c.handled {
-		c.registry.remove(c)
+	c.ending.tell()
+	if c.settings.handler != nil {
+		c.unpark()
+	} else {
+		c.settings.registry.remove(c)
+		c.in.letGo()
 	}
-	close(c.ending.done)
-	c.in.letGo()
 	return closeErr
 }
 
@@ -160,6 +185,29 @@ func (e *ending) end(err error) bool {
 		e.timer.Stop()
 	}
 	return true
+}
+
+// wait returns a channel that is closed when the stream has been closed.
+func (e *ending) wait() <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.done == nil {
+		e.done = make(chan struct{})
+		if e.told {
+			close(e.done)
+		}
+	}
+	return e.done
+}
+
+// tell is called when the stream has been closed.
+func (e *ending) tell() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.told = true
+	if e.done != nil {
+		close(e.done)
+	}
 }
 
 // limit cuts the connection after d, with err or the closing handshake's end if

@@ -3,9 +3,9 @@ package websocket
 import (
 	"io"
 	"net"
-	"sync"
 	"time"
 
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
 	"github.com/duplexgo/duplex/websocket/wire"
 )
 
@@ -64,6 +64,13 @@ type Options struct {
 	// 32 KiB. Default 10 s; negative: no limit.
 	WriteTimeout time.Duration
 
+	// SendLimit is how many bytes of messages wait for a slow peer when they are
+	// sent by [Conn.Send] or [Broadcast]. Default 1 MiB; negative: no limit.
+	SendLimit int
+
+	// SlowPolicy says what Send does beyond SendLimit. Default SlowRefuse.
+	SlowPolicy SlowPolicy
+
 	// CloseTimeout limits the closing handshake, from the sending of the close
 	// frame to the end of the stream. Default 5 s; negative: no limit.
 	CloseTimeout time.Duration
@@ -85,6 +92,7 @@ type Options struct {
 const (
 	defaultMaxMessage   = 1 << 20
 	defaultMaxFragments = 131072
+	defaultSendLimit    = 1 << 20
 	defaultWriteTimeout = 10 * time.Second
 	defaultCloseTimeout = 5 * time.Second
 	defaultPingInterval = 30 * time.Second
@@ -100,6 +108,7 @@ func (o *Options) withDefaults() Options {
 	v.MaxMessage = setting(v.MaxMessage, defaultMaxMessage)
 	v.MaxFrame = setting(v.MaxFrame, v.MaxMessage)
 	v.MaxFragments = setting(v.MaxFragments, defaultMaxFragments)
+	v.SendLimit = setting(v.SendLimit, defaultSendLimit)
 	v.WriteTimeout = setting(v.WriteTimeout, defaultWriteTimeout)
 	v.CloseTimeout = setting(v.CloseTimeout, defaultCloseTimeout)
 	v.PingInterval = setting(v.PingInterval, defaultPingInterval)
@@ -135,61 +144,69 @@ type Conn struct {
 	Data any
 
 	stream      Stream
-	server      bool
-	handled     bool // by a Handler: its loop reads, nobody else
-	options     Options
+	settings    *settings
 	subprotocol string
-	registry    *Registry
+	parking     parking // of a Handler's connection
 
-	in     in
+	in     *in // nil: a parked connection that waits between two messages
 	out    out
 	pinger pinger
 	ending ending
 }
 
-// connConfig is what an opening handshake has found out.
-type connConfig struct {
-	server      bool
-	handled     bool
-	options     Options // as the user gave them
-	subprotocol string
-	buffered    []byte // bytes that came with the handshake; copied
-	registry    *Registry
+// settings are what does not change in a connection's life. The connections of a
+// Handler share them.
+type settings struct {
+	Options  // in force: zero where there is no limit
+	server   bool
+	handler  *Handler // whose callbacks get the messages; nil: the application reads
+	registry *Registry
 }
 
 // Server returns the server's end of a connection whose opening handshake is
 // done. Most programs call [Accept] instead, which does it.
-func Server(s Stream, o *Options) *Conn { return newStreamConn(s, o, true) }
+func Server(s Stream, o *Options) *Conn {
+	return newConn(s, &settings{Options: o.withDefaults(), server: true}, "", nil)
+}
 
 // Client returns the client's end of a connection whose opening handshake is
 // done. Most programs call [Dial] instead, which does it.
-func Client(s Stream, o *Options) *Conn { return newStreamConn(s, o, false) }
-
-func newStreamConn(s Stream, o *Options, server bool) *Conn {
-	cfg := connConfig{server: server}
-	if o != nil {
-		cfg.options = *o
-	}
-	return newConn(s, cfg)
+func Client(s Stream, o *Options) *Conn {
+	return newConn(s, &settings{Options: o.withDefaults()}, "", nil)
 }
 
-func newConn(s Stream, cfg connConfig) *Conn {
-	c := &Conn{
-		stream:      s,
-		server:      cfg.server,
-		handled:     cfg.handled,
-		options:     cfg.options.withDefaults(),
-		subprotocol: cfg.subprotocol,
-		registry:    cfg.registry,
+// newConn makes a connection over a stream on which the opening handshake is done
+// and has found a subprotocol and first bytes of frames, which are copied.
+func newConn(s Stream, v *settings, subprotocol string, buffered []byte) *Conn {
+	c := &Conn{stream: s, settings: v, subprotocol: subprotocol}
+	if v.handler == nil {
+		c.ending.done = make(chan struct{})
+		c.stream = patient(s)
+		c.in = newIn(c, buffered)
+	} else {
+		c.park(buffered)
 	}
-	c.ending.done = make(chan struct{})
-	c.in.init(c, cfg.buffered)
 	c.out.init(c)
+	err := c.register()
 	c.pinger.init(c)
-	if !c.registry.add(c) {
+	if err != nil {
+		c.cut(&opError{"parking", err})
+	}
+	if !v.registry.add(c) {
 		go c.Close(CloseGoingAway, "") // shut down while the handshake was under way
 	}
 	return c
+}
+
+// patient returns a stream that waits for bytes without a buffer, if the stream
+// is of a kind that can.
+func patient(s Stream) Stream {
+	if c, ok := s.(net.Conn); ok {
+		if b := netpoll.NewBlocking(c); b != nil {
+			return b
+		}
+	}
+	return s
 }
 
 // Subprotocol returns the subprotocol that the opening handshake settled on, or
@@ -212,13 +229,3 @@ func (c *Conn) RemoteAddr() net.Addr {
 	}
 	return nil
 }
-
-// Sizes of the buffers that are borrowed for reading and writing.
-const (
-	smallBuffer = 4 << 10  // what is read at once; a frame that is copied to be sent
-	pieceBuffer = 32 << 10 // a piece of a large frame that must be copied to be sent
-)
-
-var smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
-
-var pieceBuffers = sync.Pool{New: func() any { return new([pieceBuffer]byte) }}

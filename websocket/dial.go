@@ -286,11 +286,7 @@ func (d *dialing) handshake(ctx context.Context, c net.Conn) (*Conn, *http.Respo
 		return nil, resp, err
 	}
 	buffered, _ := br.Peek(br.Buffered())
-	return newConn(c, connConfig{
-		options:     d.options.Options,
-		subprotocol: subprotocol,
-		buffered:    buffered,
-	}), resp, nil
+	return newConn(c, &settings{Options: d.options.Options.withDefaults()}, subprotocol, buffered), resp, nil
 }
 
 // cut closes c at once. A TLS connection would first say goodbye, which can

@@ -3,7 +3,10 @@ package websocket
 import (
 	"log/slog"
 	"net/http"
+	"runtime"
 	"runtime/debug"
+	"sync"
+	"time"
 )
 
 // A Handler is an http.Handler that accepts WebSocket connections and calls back
@@ -42,6 +45,20 @@ type Handler struct {
 
 	// Logger gets the panics of callbacks; nil: slog.Default().
 	Logger *slog.Logger
+
+	handling
+}
+
+// handling is what a Handler has beside its settings.
+type handling struct {
+	once     sync.Once
+	settings *settings
+	wheel    wheel
+	temper   temper
+
+	mu    sync.Mutex
+	loops []*loop // nil: no connection is parked there
+	next  int     // the number of the next connection
 }
 
 // keepMessage is the largest buffer for messages that is kept between them.
@@ -49,45 +66,107 @@ const keepMessage = 64 << 10
 
 // ServeHTTP accepts the connection and returns when Open has returned.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c, err := accept(w, r, &h.AcceptOptions, true)
+	c, err := accept(w, r, &h.AcceptOptions, h.shared)
 	if err != nil {
 		return // the request has been answered
 	}
-	opened := false
-	defer func() { go h.serve(c, opened) }() // after a runtime.Goexit, too
-	opened = h.call(c, func() {
+	if !h.call(c, func() {
 		if h.Open != nil {
 			h.Open(c, r)
 		}
-	})
+	}) {
+		return
+	}
+	switch {
+	case c.socket() == nil:
+		go h.attend(c)
+	case c.in != nil || !c.parking.release():
+		go workAlone(c) // something has come already
+	}
 }
 
-// serve is a connection's life after Open.
-func (h *Handler) serve(c *Conn, opened bool) {
-	defer c.registry.remove(c)
-	defer h.closed(c) // after a runtime.Goexit, too
+// shared returns the settings of all connections.
+func (h *Handler) shared() *settings {
+	h.once.Do(func() {
+		h.settings = &settings{
+			Options:  h.AcceptOptions.Options.withDefaults(),
+			server:   true,
+			handler:  h,
+			registry: h.AcceptOptions.Registry,
+		}
+	})
+	return h.settings
+}
+
+// join returns the loop for a new connection, nil where the system has none.
+func (h *Handler) join() *loop {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.loops == nil {
+		// Half of the processors: callbacks' own goroutines, and the system's part of
+		// the work, have the other half.
+		h.loops = make([]*loop, max(1, runtime.GOMAXPROCS(0)/2))
+	}
+	i := h.next % len(h.loops)
+	h.next++
+	l := h.loops[i]
+	if l == nil {
+		var err error
+		if l, err = newLoop(h); err != nil {
+			return nil // no descriptors are left, say: a goroutine does it
+		}
+		h.loops[i] = l
+	}
+	l.conns++
+	return l
+}
+
+// moment is how long a goroutine stays with a connection that could be parked.
+const moment = 250 * time.Millisecond
+
+// attend reads from a connection that the caller owns and that no loop reads, and
+// calls back for its messages, until it can be parked or has ended.
+func (h *Handler) attend(c *Conn) {
+	if c.in == nil {
+		c.in = newIn(c, nil)
+	}
 	var buf []byte
-	for opened {
+	for busy := c.stay(); ; {
 		t, p, err := c.in.message(buf[:0])
 		if err != nil {
-			c.in.fail(err)
-			break
+			if c.parking.loop == nil || !isTimeout(err) || c.ending.ended() {
+				c.depart(err)
+				return
+			}
+			if !busy && c.repark() {
+				return
+			}
+			busy = c.stay()
+			continue
 		}
-		if c.out.over() != nil {
+		busy = true
+		if c.out.shut.Load() {
 			continue // closed by the application: no Message follows
 		}
 		if buf = p; cap(buf) > keepMessage {
 			buf = nil
 		}
-		opened = h.call(c, func() {
-			if h.Message != nil {
-				h.Message(c, t, p)
-			}
-		})
+		if !h.message(c, t, p) {
+			return
+		}
 	}
 }
 
-func (h *Handler) closed(c *Conn) {
+// leave brings a connection to its end, calls Close and forgets it. The caller owns
+// the connection.
+func (h *Handler) leave(c *Conn, err error) {
+	defer func() { // after a runtime.Goexit, too
+		c.settings.registry.remove(c)
+		if l := c.parking.loop; l != nil {
+			l.leave()
+		}
+	}()
+	c.end(err)
 	h.call(c, func() {
 		if h.Close != nil {
 			h.Close(c, c.ending.cause())
@@ -95,8 +174,16 @@ func (h *Handler) closed(c *Conn) {
 	})
 }
 
-// call runs a callback and reports whether it returned. One that panics has ended
-// the connection when call returns.
+func (h *Handler) message(c *Conn, t MessageType, p []byte) bool {
+	return h.call(c, func() {
+		if h.Message != nil {
+			h.Message(c, t, p)
+		}
+	})
+}
+
+// call runs a callback and reports whether it returned. One that panics ends the
+// connection, and another goroutine is its owner when call returns.
 func (h *Handler) call(c *Conn, callback func()) (returned bool) {
 	defer func() {
 		if returned {
@@ -105,7 +192,7 @@ func (h *Handler) call(c *Conn, callback func()) (returned bool) {
 		// Without a value it is runtime.Goexit, by a test's FailNow say: it goes on.
 		err := &PanicError{Value: recover(), Stack: debug.Stack()}
 		h.report(c, err)
-		c.abort(CloseInternalError, "", err)
+		c.depart(err)
 	}()
 	callback()
 	return true

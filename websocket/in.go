@@ -2,12 +2,12 @@ package websocket
 
 import (
 	"context"
-	"errors"
 	"io"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
 	"github.com/duplexgo/duplex/websocket/wire"
 )
 
@@ -28,10 +28,12 @@ import (
 type in struct {
 	c      *Conn
 	lock   chan struct{}
-	turns  uint64 // calls that have owned it
-	source source
+	turns  uint64            // calls that have owned it
+	source io.Reader         // the stream, or a pump before it
+	desk   []byte            // lent by a turn for buf
+	lender *netpoll.Blocking // the source, if it waits without a buffer
 	buf    []byte
-	loan   *[smallBuffer]byte // what buf is a slice of, unless it is its own
+	loan   loan // what buf is a slice of, unless it is its own
 	r, w   int
 	dec    wire.Decoder
 	err    error // the first that ended receiving; every later call returns it
@@ -49,37 +51,54 @@ type in struct {
 	reads atomic.Uint64 // odd while something waits in the stream's Read; see pinger
 }
 
-// source is where bytes come from: the stream, or a pump before it.
-type source interface {
-	io.Reader
-	SetReadDeadline(time.Time) error
+// A stoppable is what can stop a read: the stream's deadline, or a pump's.
+type stoppable interface{ SetReadDeadline(time.Time) error }
+
+// newIn returns the receiving half of a connection whose application or whose own
+// goroutine reads.
+func newIn(c *Conn, buffered []byte) *in {
+	in := &in{c: c, lock: make(chan struct{}, 1), dec: c.settings.decoder()}
+	if s, ok := c.stream.(stoppable); ok && s.SetReadDeadline(time.Time{}) == nil {
+		in.source, in.watch.source = c.stream, s
+		in.lender, _ = c.stream.(*netpoll.Blocking)
+	} else {
+		p := newPump(c.stream)
+		in.source, in.watch.source = p, p
+	}
+	in.keep(buffered)
+	return in
 }
 
-func (in *in) init(c *Conn, buffered []byte) {
-	in.c = c
-	in.lock = make(chan struct{}, 1)
-	in.dec = wire.Decoder{
-		Server:       c.server,
-		MaxFrame:     c.options.MaxFrame,
-		MaxMessage:   c.options.MaxMessage,
-		MaxFragments: c.options.MaxFragments,
-		AnyText:      c.options.AnyText,
+// newParkedIn returns the receiving half of a connection that a turn reads.
+func newParkedIn(c *Conn) *in { return &in{c: c, dec: c.settings.decoder()} }
+
+// between reports whether there is nothing to remember: no message in hand, and
+// nothing read of the next one.
+func (in *in) between() bool {
+	return in.r == in.w && !in.open && in.control == 0
+}
+
+// decoder returns the rules for what is received.
+func (s *settings) decoder() wire.Decoder {
+	return wire.Decoder{
+		Server:       s.server,
+		MaxFrame:     s.MaxFrame,
+		MaxMessage:   s.MaxMessage,
+		MaxFragments: s.MaxFragments,
+		AnyText:      s.AnyText,
 	}
-	if s, ok := c.stream.(source); ok && s.SetReadDeadline(time.Time{}) == nil {
-		in.source = s
-	} else {
-		in.source = newPump(c.stream)
-	}
-	in.watch.source = in.source
-	if len(buffered) > 0 {
-		in.buf = make([]byte, max(len(buffered), smallBuffer))
-		in.w = copy(in.buf, buffered)
-	}
+}
+
+// keep makes a copy of bytes that have been read what is still to be used.
+func (in *in) keep(b []byte) {
+	b = append([]byte(nil), b...)
+	in.giveBack()
+	in.buf, in.w = b, len(b)
 }
 
 // acquire makes the caller the owner of the receiving half.
 func (in *in) acquire(ctx context.Context) error {
-	if in.c.handled {
+	if in.c.settings.handler != nil {
 		return errHandled
 	}
 	done := ctx.Done() // a nil ctx panics here, and not with the lock held
@@ -132,9 +151,16 @@ func (in *in) letGo() {
 	}
 }
 
-// stop makes of an error what the caller gets: where ctx stopped the call, its
+// stop ends a pump.
+func (in *in) stop(err error) {
+	if p, ok := in.source.(*pump); ok {
+		p.stop(err)
+	}
+}
+
+// outcome makes of an error what the caller gets: where ctx stopped the call, its
 // error; else the error that ends the connection.
-func (in *in) stop(ctx context.Context, err error) error {
+func (in *in) outcome(ctx context.Context, err error) error {
 	in.stopped = false
 	if err == nil {
 		return nil
@@ -149,16 +175,11 @@ func (in *in) stop(ctx context.Context, err error) error {
 	return in.fail(err)
 }
 
-// fail records the end of receiving. A connection that was cut ends with the
-// reason for that, not with what reading from a closed stream returns.
+// fail records the end of receiving and ends the connection as that asks for.
 func (in *in) fail(err error) error {
 	if in.err == nil {
-		if cause := in.c.ending.cause(); cause != nil {
-			err = cause
-		}
-		in.err = err
+		in.err = in.c.end(err)
 		in.part, in.reader = nil, nil
-		in.c.cut(err)
 	}
 	return in.err
 }
@@ -170,21 +191,76 @@ func (in *in) message(dst []byte) (MessageType, []byte, error) {
 		return 0, dst, err
 	}
 	in.reader = nil
-	b := append(dst, in.part...)
+	b, err := in.rest(append(dst, in.part...), len(dst))
 	in.part = nil
+	switch {
+	case err == nil:
+		return in.typ, b, nil
+	case in.err == nil:
+		in.part = slices.Clone(b[len(dst):]) // dst is the caller's again
+	}
+	return 0, dst, err
+}
+
+// take returns the next message for a turn: as it lies in buf, where all of it is
+// there in one frame, else gathered in a buffer that the turn lends. The slice is
+// good until the next call.
+func (in *in) take(t *turn) (MessageType, []byte, error) {
+	if in.r == in.w && !in.open && in.control == 0 {
+		if err := in.fill(); err != nil {
+			return 0, nil, err
+		}
+	}
+	if typ, p, ok, err := in.whole(); ok || err != nil {
+		return typ, p, err
+	}
+	if err := in.next(true); err != nil {
+		return 0, nil, err
+	}
+	if in.part == nil {
+		in.part = t.borrow()
+	}
+	b, err := in.rest(in.part, 0)
+	if err != nil {
+		in.part = b
+		return 0, nil, err
+	}
+	in.part = nil
+	t.recycle(b)
+	return in.typ, b, nil
+}
+
+// whole returns the next message as it lies in buf, if that is one frame and all
+// of it is there.
+func (in *in) whole() (typ MessageType, p []byte, ok bool, err error) {
+	if in.open || in.control != 0 {
+		return 0, nil, false, nil
+	}
+	h, n, err := wire.ParseHeader(in.buf[in.r:in.w])
+	if err != nil || !h.Fin || h.Opcode != wire.OpText && h.Opcode != wire.OpBinary || h.Length > int64(in.w-in.r-n) {
+		return 0, nil, false, nil // for next to judge
+	}
+	if err := in.dec.Frame(h); err != nil {
+		return 0, nil, false, violation(err)
+	}
+	begin := in.r + n
+	in.r = begin + int(h.Length)
+	p = in.buf[begin:in.r:in.r]
+	return MessageType(h.Opcode), p, true, in.checked(p)
+}
+
+// rest appends what is left of the message in hand to b, where it begins at start.
+func (in *in) rest(b []byte, start int) ([]byte, error) {
 	for {
-		b = slices.Grow(b, in.room(len(b)-len(dst)))
+		b = slices.Grow(b, in.room(len(b)-start))
 		n, err := in.read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		switch err {
 		case nil:
 		case io.EOF:
-			return in.typ, b, nil
+			return b, nil
 		default:
-			if in.err == nil {
-				in.part = slices.Clone(b[len(dst):]) // dst is the caller's again
-			}
-			return 0, dst, err
+			return b, err
 		}
 	}
 }
@@ -277,7 +353,7 @@ func (in *in) payload() error {
 // checked unmasks a piece of payload and holds it to the rules.
 func (in *in) checked(p []byte) error {
 	if err := in.dec.Payload(p); err != nil {
-		return in.violation(err)
+		return violation(err)
 	}
 	return nil
 }
@@ -291,7 +367,7 @@ func (in *in) frame() error {
 			return err
 		}
 		if err := in.dec.Frame(h); err != nil {
-			return in.violation(err)
+			return violation(err)
 		}
 		switch {
 		case h.Opcode.IsControl():
@@ -332,7 +408,7 @@ func (in *in) header() (wire.Header, error) {
 				return wire.Header{}, err
 			}
 		default:
-			return wire.Header{}, in.violation(err)
+			return wire.Header{}, violation(err)
 		}
 	}
 }
@@ -349,19 +425,21 @@ func (in *in) answer(op wire.Opcode, payload []byte) error {
 	}
 	code, reason, err := wire.ParseClose(payload)
 	if err != nil {
-		return in.violation(err)
+		return violation(err)
 	}
-	return in.fail(in.c.closeReceived(code, reason))
+	return &closeFrame{code, reason}
 }
 
-// violation answers a broken rule with its close frame. RFC 6455, 7.1.7.
-func (in *in) violation(err error) error {
-	var broken *Error
-	errors.As(err, &broken) // all that wire returns are
-	err = &opError{"reading", err}
-	in.c.abort(broken.Code, broken.Msg, err)
-	return in.fail(err)
+// violation is the end of receiving by a broken rule.
+func violation(err error) error { return &opError{"reading", err} }
+
+// A closeFrame is the end of receiving by the peer's close frame.
+type closeFrame struct {
+	code   CloseCode
+	reason string
 }
+
+func (*closeFrame) Error() string { return "websocket: the peer's close frame" }
 
 // drain throws away what still comes, until the stream ends or is stopped.
 func (in *in) drain() {
@@ -417,37 +495,32 @@ func (in *in) own() bool {
 	return true
 }
 
-// fill reads more bytes into buf, which has room for every header and every
-// control frame.
+// fill reads more bytes into buf. There are at most those of a header or of a
+// control frame in it.
 func (in *in) fill() error {
-	switch {
-	case in.buf == nil:
-		in.loan = smallBuffers.Get().(*[smallBuffer]byte)
-		in.buf = in.loan[:]
-	case in.r == in.w:
-		in.r, in.w = 0, 0
-	case in.w == len(in.buf):
-		in.w = copy(in.buf, in.buf[in.r:in.w])
-		in.r = 0
-	}
-	n, err := in.receive(in.buf[in.w:])
+	n, err := in.receive(nil)
 	in.w += n
 	return err
 }
 
-// receive reads from the stream: bytes or an error, not both.
+// receive reads from the stream, into p or else into buf: bytes or an error, not
+// both.
 func (in *in) receive(p []byte) (int, error) {
 	for range maxEmptyReads {
 		in.reads.Add(1)
-		n, err := in.source.Read(p)
-		if n == 0 && isTimeout(err) {
+		n, err := in.wait(p)
+		switch {
+		case n > 0:
+			in.reads.Add(1)
+			return n, nil // an error comes again
+		case err == netpoll.ErrWouldBlock:
+			return 0, err
+		case err != nil && isTimeout(err):
 			in.reads.Add(^uint64(0)) // the next call goes on with the same wait
 			return 0, err
 		}
 		in.reads.Add(1)
 		switch {
-		case n > 0:
-			return n, nil // an error comes again
 		case err == io.EOF:
 			return 0, errStreamEnd
 		case err != nil:
@@ -457,13 +530,39 @@ func (in *in) receive(p []byte) (int, error) {
 	return 0, &opError{"reading", io.ErrNoProgress}
 }
 
+// wait is the stream's Read, without holding a buffer while it waits if it can.
+func (in *in) wait(p []byte) (int, error) {
+	switch {
+	case p != nil:
+		return in.source.Read(p)
+	case in.lender != nil:
+		return in.lender.ReadLent(in)
+	}
+	return in.source.Read(in.Lend())
+}
+
+// Lend returns room for bytes behind those that are in buf. See netpoll.Lender.
+func (in *in) Lend() []byte {
+	if !in.loan.lent() {
+		rest := in.buf[in.r:in.w]
+		if in.buf = in.desk; in.buf == nil {
+			in.buf = in.loan.borrow(in.lender != nil)
+		}
+		in.r, in.w = 0, copy(in.buf, rest)
+	} else if in.r > 0 {
+		in.r, in.w = 0, copy(in.buf, in.buf[in.r:in.w])
+	}
+	return in.buf[in.w:]
+}
+
+// GiveBack returns the buffer, and keeps a copy of what is in it.
+func (in *in) GiveBack() { in.keep(in.buf[in.r:in.w]) }
+
 // maxEmptyReads is how often a Stream may return neither bytes nor an error.
 const maxEmptyReads = 100
 
-// giveBack returns the buffer while there is nothing in it.
+// giveBack returns the buffer. What is in it is lost.
 func (in *in) giveBack() {
-	if in.loan != nil {
-		smallBuffers.Put(in.loan)
-	}
-	in.loan, in.buf, in.r, in.w = nil, nil, 0, 0
+	in.loan.end()
+	in.buf, in.r, in.w = nil, 0, 0
 }

@@ -2,11 +2,9 @@ package websocket
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/duplexgo/duplex/websocket/wire"
@@ -15,11 +13,15 @@ import (
 // out is the sending half of a Conn. Its mutex guards all of it and is never held
 // while the stream is written to.
 //
-// One goroutine at a time writes to the stream; busy says that there is one.
-// The frames of others gather in batch meanwhile, and the first of them to find
-// the stream free leads: it writes the whole batch with one call and wakes those
-// who wait for it. So a lone frame costs one write, and many that come at once
-// cost one write together.
+// One goroutine at a time writes to the stream; busy says that there is one. The
+// frames of others gather in batch meanwhile and leave together, with one call.
+// What becomes of a batch depends on the stream:
+//
+//   - A stream that waits until it has taken the bytes: the first of the writers to
+//     find it free leads, writes the whole batch and wakes those who wait for it.
+//     See lead.go.
+//   - A parked connection's socket, which takes what it can at once: nobody waits;
+//     what the socket has not taken leaves when there is room again. See drain.go.
 //
 // A frame that a Write brings is in a batch, or being written, only once its turn
 // has come; until then its context may stop it and nothing was sent. After that
@@ -28,46 +30,46 @@ type out struct {
 	c *Conn
 
 	mu      sync.Mutex
-	changed sync.Cond
+	changed *sync.Cond // lent to those who wait
+	waiters int
 	err     error // the first that ended sending; every later call returns it
-	closed  error // a close frame is in the batch or sent; nothing follows it
+	closed  error // a close frame has gathered or been sent; nothing follows it
 
-	busy    bool
-	batch   []byte
-	loan    *[smallBuffer]byte // what batch began as, nil while it is empty
-	round   uint64             // the number of the batch that gathers
-	flushed uint64             // the number of the last batch that was written
-	last    uint64             // the number of the batch that has the close frame
-
+	batch   *batch         // what has gathered; nil: nothing
+	round   uint64         // the number of the batch that gathers
+	flushed uint64         // the number of the last batch that was written
 	writer  *messageWriter // whose message is in the middle of its fragments
-	slot    []byte         // payload of a pong that found the batch full
-	slotted bool           // slot is to be sent
-	first   bool           // a frame that did not fit into the batch waits for it to leave
-	flusher bool           // a goroutine writes batches for which nobody waits
+	slot    *pongSlot      // a pong that found the batch full
+	backlog *backlog       // messages that wait for the batch to leave
+	timer   *time.Timer    // the write timeout's, for a stream without deadlines
+	alarm   *writeAlarm    // the write timeout's, for a socket that is stuck
 
-	// The fields below belong to the one who is busy.
-	deadlines interface{ SetWriteDeadline(time.Time) error } // the stream's; nil: it has none
-	timer     *time.Timer                                    // for a stream without deadlines
-	socket    bool                                           // the stream is the system's own, not a layer over it
-	head      [wire.MaxHeader]byte
-	vec       [2][]byte
-	buffers   net.Buffers
+	busy      bool        // somebody writes to the stream
+	deadlines bool        // the stream has write deadlines
+	first     bool        // a frame that did not fit into the batch waits for it to leave
+	flusher   bool        // a goroutine writes batches for which nobody waits
+	listed    bool        // the loop writes the batch at the end of its events
+	room      bool        // the socket told of room while somebody wrote to it
+	stalled   bool        // nothing is read before the socket has taken what has gathered
+	stuck     atomic.Bool // the socket takes no more for now
+	shut      atomic.Bool // nothing can be sent any more: failed is not nil
 }
 
 // maxBatch is how many bytes gather while a write is under way. Beyond it writers
 // wait for their turn.
 const maxBatch = 64 << 10
 
+// A pongSlot is the payload of a pong that is still to gather.
+type pongSlot struct {
+	payload [wire.MaxControl]byte
+	n       int
+}
+
 func (o *out) init(c *Conn) {
 	o.c = c
-	o.changed.L = &o.mu
 	o.round = 1
 	if s, ok := c.stream.(interface{ SetWriteDeadline(time.Time) error }); ok && s.SetWriteDeadline(time.Time{}) == nil {
-		o.deadlines = s
-	}
-	switch c.stream.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		o.socket = true
+		o.deadlines = true
 	}
 }
 
@@ -81,12 +83,28 @@ func (o *out) frame(ctx context.Context, h wire.Header, p []byte, w *messageWrit
 	}
 	if w != nil {
 		o.hold(w, h.Fin)
+		defer o.proceed()
 	}
-	if o.busy || len(o.batch) > 0 {
+	switch {
+	case o.c.socket() != nil:
+		return o.post(h, p)
+	case o.busy || o.batch != nil:
 		o.gather(h, p)
 		return o.flush(o.round)
 	}
 	return o.lead(func() error { return o.send(h, p) })
+}
+
+// proceed is called when a fragment has been sent, behind which messages of Send
+// may have waited.
+func (o *out) proceed() {
+	switch {
+	case o.writer != nil || !o.waits():
+	case o.c.socket() == nil:
+		o.flushing()
+	case !o.busy && !o.stuck.Load():
+		o.drain()
+	}
 }
 
 // masked completes the header of a frame with n bytes of payload. A client masks
@@ -94,7 +112,7 @@ func (o *out) frame(ctx context.Context, h wire.Header, p []byte, w *messageWrit
 // generator behind rand is ChaCha8, seeded by the operating system.
 func (o *out) masked(h wire.Header, n int) wire.Header {
 	h.Length = int64(n)
-	if !o.c.server {
+	if !o.c.settings.server {
 		h.Masked, h.Key = true, rand.Uint32()
 	}
 	return h
@@ -103,11 +121,14 @@ func (o *out) masked(h wire.Header, n int) wire.Header {
 // turn waits until a data frame of size bytes may join the batch, or be written
 // where the stream is free.
 func (o *out) turn(ctx context.Context, size int, w *messageWriter) error {
+	if o.free(size, w) {
+		return ctx.Err()
+	}
 	first := false
 	defer func() {
 		if first {
 			o.first = false
-			o.changed.Broadcast()
+			o.change()
 		}
 	}()
 	for {
@@ -117,25 +138,43 @@ func (o *out) turn(ctx context.Context, size int, w *messageWriter) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		empty := len(o.batch) == 0
 		switch {
 		case o.writer != nil && o.writer != w:
 			// Fragments of two messages must not be interleaved. RFC 6455, 5.4.
 		case o.first && !first && o.writer == nil:
 			// A frame that did not fit goes first, else small ones would pass it for ever.
-		case !o.busy && empty, size <= maxBatch-len(o.batch):
+		case o.fits(size):
 			return nil
 		default:
 			first, o.first = true, true
-			if !o.busy {
-				if err := o.flush(o.round); err != nil {
-					return err
-				}
+			if !o.busy && !o.stuck.Load() {
+				o.writeBatch()
 				continue
 			}
 		}
 		o.wait(ctx)
 	}
+}
+
+// free is turn's answer where nobody has to wait for anything.
+func (o *out) free(size int, w *messageWriter) bool {
+	return o.failed() == nil && o.writer == w && !o.first && o.fits(size)
+}
+
+// fits reports whether a frame of size bytes may join the batch, or be the first.
+func (o *out) fits(size int) bool {
+	if o.writer == nil && o.waits() {
+		return false
+	}
+	return o.batch == nil && !o.busy || size <= maxBatch-o.gathered()
+}
+
+// gathered returns how many bytes wait to be sent.
+func (o *out) gathered() int {
+	if o.batch == nil {
+		return 0
+	}
+	return len(o.batch.b)
 }
 
 // over returns why nothing can be sent any more, or nil.
@@ -159,183 +198,61 @@ func (o *out) wait(ctx context.Context) {
 		defer context.AfterFunc(ctx, func() {
 			o.mu.Lock()
 			defer o.mu.Unlock()
-			o.changed.Broadcast()
+			o.change()
 		})()
 	}
+	o.await()
+}
+
+// await returns when something has changed.
+func (o *out) await() {
+	if o.changed == nil {
+		o.changed = conds.Get().(*sync.Cond)
+		o.changed.L = &o.mu
+	}
+	o.waiters++
 	o.changed.Wait()
+	if o.waiters--; o.waiters == 0 {
+		conds.Put(o.changed)
+		o.changed = nil
+	}
+}
+
+// change wakes those who wait.
+func (o *out) change() {
+	if o.changed != nil {
+		o.changed.Broadcast()
+	}
 }
 
 // gather puts a frame into the batch.
 func (o *out) gather(h wire.Header, p []byte) {
-	if o.loan == nil {
-		o.loan = smallBuffers.Get().(*[smallBuffer]byte)
-		o.batch = o.loan[:0]
+	if o.batch == nil {
+		o.batch = newBatch()
 	}
-	o.batch = h.Append(o.batch)
-	o.batch = append(o.batch, p...)
+	o.batch.grow(h.Size() + len(p))
+	b := append(h.Append(o.batch.b), p...)
 	if h.Masked {
-		wire.Mask(o.batch[len(o.batch)-len(p):], h.Key)
+		wire.Mask(b[len(b)-len(p):], h.Key)
 	}
-}
-
-// flush returns when the batch of that round has been written.
-func (o *out) flush(round uint64) error {
-	for o.flushed < round {
-		switch {
-		case o.err != nil:
-			return o.err
-		case o.busy:
-			o.changed.Wait()
-		default:
-			o.leadBatch()
-		}
-	}
-	return nil
-}
-
-// leadBatch writes what has gathered.
-func (o *out) leadBatch() {
-	o.gatherSlot()
-	batch, loan, round := o.batch, o.loan, o.round
-	o.batch, o.loan, o.round = nil, nil, o.round+1
-	defer smallBuffers.Put(loan)
-	o.changed.Broadcast() // there is room again
-	if o.lead(func() error { return o.write(batch) }) == nil {
-		o.flushed = round
-	}
+	o.batch.b = b
 }
 
 // gatherSlot puts the pong of the slot into the batch.
 func (o *out) gatherSlot() {
-	if o.slotted {
-		o.slotted = false
-		o.gather(o.masked(wire.Header{Fin: true, Opcode: wire.OpPong}, len(o.slot)), o.slot)
+	if s := o.slot; s != nil {
+		o.slot = nil
+		o.gather(o.masked(wire.Header{Fin: true, Opcode: wire.OpPong}, s.n), s.payload[:s.n])
 	}
 }
 
-// lead writes to the stream, which is free, without the mutex.
-func (o *out) lead(write func() error) (err error) {
-	o.busy = true
-	o.mu.Unlock()
-	err = errWritePanic // unless write returns
-	defer func() {
-		o.mu.Lock()
-		o.busy = false
-		if err != nil && o.err == nil {
-			o.err = err
-		}
-		o.changed.Broadcast()
-	}()
-	err = write()
-	return err
-}
-
-var errWritePanic = errors.New("websocket: writing: the stream's Write panicked")
-
-// send writes a frame whose payload is the caller's: a small one with one call
-// from a copy, a large one without a copy where the stream is a socket. A client
-// may not touch the caller's bytes, so it masks a copy, in pieces.
-func (o *out) send(h wire.Header, p []byte) error {
-	if h.Size()+len(p) <= smallBuffer {
-		b := smallBuffers.Get().(*[smallBuffer]byte)
-		defer smallBuffers.Put(b)
-		return o.pieces(b[:0], h, p)
+// writeBatch writes what has gathered. Nobody else is busy.
+func (o *out) writeBatch() {
+	if o.c.socket() != nil {
+		o.drain()
+	} else {
+		o.leadBatch()
 	}
-	if !h.Masked && o.socket {
-		return o.writeBoth(h.Append(o.head[:0]), p)
-	}
-	b := pieceBuffers.Get().(*[pieceBuffer]byte)
-	defer pieceBuffers.Put(b)
-	return o.pieces(b[:0], h, p)
-}
-
-// pieces writes header and payload by way of b, as much at once as b holds.
-func (o *out) pieces(b []byte, h wire.Header, p []byte) error {
-	b = h.Append(b)
-	for {
-		n := min(len(p), cap(b)-len(b))
-		piece := b[len(b) : len(b)+n]
-		copy(piece, p)
-		if h.Masked {
-			h.Key = wire.Mask(piece, h.Key)
-		}
-		if err := o.write(b[:len(b)+n]); err != nil {
-			return err
-		}
-		b, p = b[:0], p[n:]
-		if len(p) == 0 {
-			return nil
-		}
-	}
-}
-
-// writeBoth writes two slices with one system call, for the one who is busy.
-func (o *out) writeBoth(head, p []byte) (err error) {
-	o.vec = [2][]byte{head, p}
-	o.buffers = o.vec[:]
-	for len(o.buffers) > 0 && err == nil {
-		err = o.limited(func() (int64, error) { return o.buffers.WriteTo(o.c.stream) })
-	}
-	o.vec, o.buffers = [2][]byte{}, nil // p is the caller's again
-	return err
-}
-
-// write writes to the stream, for the one who is busy. Anything but a socket gets
-// large slices in pieces: what a write that was given up has got through is not
-// known there, so each piece has the timeout to itself.
-func (o *out) write(b []byte) (err error) {
-	for len(b) > 0 && err == nil {
-		most := len(b)
-		if !o.socket {
-			most = min(most, pieceBuffer)
-		}
-		err = o.limited(func() (int64, error) {
-			n, err := o.c.stream.Write(b[:most])
-			b = b[n:]
-			return int64(n), err
-		})
-	}
-	return err
-}
-
-// limited does a write under the write timeout. A socket that took something in
-// that time is only slow: the rest may be tried again. Otherwise a stream in which
-// a write was given up cannot be used any more: bytes of a frame are missing.
-func (o *out) limited(write func() (int64, error)) error {
-	timeout := o.c.options.WriteTimeout
-	switch {
-	case timeout == 0:
-	case o.deadlines != nil:
-		o.deadlines.SetWriteDeadline(time.Now().Add(timeout))
-	case o.timer == nil:
-		o.timer = time.AfterFunc(timeout, func() { o.c.cut(writeTimeout(timeout)) })
-	default:
-		o.timer.Reset(timeout)
-	}
-	n, err := write()
-	if o.timer != nil {
-		o.timer.Stop()
-	}
-	if o.deadlines != nil && timeout > 0 && !o.socket {
-		o.deadlines.SetWriteDeadline(time.Time{}) // a layer also writes by itself: TLS answers a key update
-	}
-	switch {
-	case err == nil, isTimeout(err) && n > 0 && o.socket:
-		return nil
-	case isTimeout(err):
-		err = writeTimeout(timeout)
-		o.c.cut(err)
-	default:
-		err = &opError{"writing", err}
-	}
-	if cause := o.c.ending.cause(); cause != nil {
-		return cause
-	}
-	return err
-}
-
-func writeTimeout(d time.Duration) error {
-	return &opError{"writing", fmt.Errorf("the peer took nothing for %v: %w", d, errWriteTimeout)}
 }
 
 // pong answers a ping. It does not wait: the one who reads must go on reading,
@@ -351,8 +268,10 @@ func (o *out) pong(payload []byte) {
 	if o.control(wire.OpPong, payload) {
 		return
 	}
-	o.slot = append(o.slot[:0], payload...)
-	o.slotted = true
+	if o.slot == nil {
+		o.slot = new(pongSlot)
+	}
+	o.slot.n = copy(o.slot.payload[:], payload)
 }
 
 // ping sends a ping without waiting and reports whether there was room for it,
@@ -360,7 +279,8 @@ func (o *out) pong(payload []byte) {
 func (o *out) ping(payload []byte) (round uint64, ok bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.round, o.failed() == nil && o.control(wire.OpPing, payload)
+	round = o.round
+	return round, o.failed() == nil && o.control(wire.OpPing, payload)
 }
 
 // stands reports whether that round is still behind a write that the write
@@ -368,7 +288,7 @@ func (o *out) ping(payload []byte) (round uint64, ok bool) {
 func (o *out) stands(round uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.flushed < round && o.c.options.WriteTimeout > 0
+	return o.flushed < round && o.c.settings.WriteTimeout > 0
 }
 
 // pingInTurn sends a ping and waits for its turn as a message does.
@@ -382,7 +302,7 @@ func (o *out) pingInTurn(ctx context.Context, payload []byte) error {
 		if err == nil {
 			err = ctx.Err()
 		}
-		if err == nil && len(o.batch)+wire.MaxHeader+len(payload) > maxBatch {
+		if err == nil && o.gathered()+wire.MaxHeader+len(payload) > maxBatch {
 			o.wait(ctx)
 		}
 		o.mu.Unlock()
@@ -396,7 +316,7 @@ func (o *out) pingInTurn(ctx context.Context, payload []byte) error {
 // it that somebody writes it.
 func (o *out) control(op wire.Opcode, payload []byte) bool {
 	h := o.masked(wire.Header{Fin: true, Opcode: op}, len(payload))
-	if h.Size()+len(payload) > maxBatch-len(o.batch) {
+	if h.Size()+len(payload) > maxBatch-o.gathered() {
 		return false
 	}
 	o.gather(h, payload)
@@ -404,20 +324,13 @@ func (o *out) control(op wire.Opcode, payload []byte) bool {
 	return true
 }
 
-// background has a goroutine write what has gathered. It lasts until that is done.
+// background sees to it that what has gathered is written, without waiting.
 func (o *out) background() {
-	if o.flusher {
-		return
+	if o.c.socket() != nil {
+		o.soon()
+	} else {
+		o.flushing()
 	}
-	o.flusher = true
-	go func() {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		for o.err == nil && (len(o.batch) > 0 || o.slotted) {
-			o.flush(o.round)
-		}
-		o.flusher = false
-	}()
 }
 
 // close puts a close frame behind everything that has gathered. From then on
@@ -429,38 +342,53 @@ func (o *out) close(err error, code CloseCode, reason string) error {
 	if o.err != nil || o.closed != nil {
 		return o.closed
 	}
-	o.closed = err
+	o.refill(true)
 	o.gatherSlot()
+	o.closed = err
+	o.shut.Store(true)
 	payload := wire.AppendClose(make([]byte, 0, wire.MaxControl), code, reason)
 	o.gather(o.masked(wire.Header{Fin: true, Opcode: wire.OpClose}, len(payload)), payload)
-	o.last = o.round
 	o.background()
-	o.changed.Broadcast()
+	o.change()
 	return err
 }
 
-// awaitClose waits until the close frame has been written or never will be.
+// awaitClose waits until the close frame, behind which nothing gathers, has been
+// written or never will be.
 func (o *out) awaitClose() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.flush(o.last)
+	for o.err == nil && (o.batch != nil || o.busy) {
+		if o.busy || o.c.socket() != nil {
+			o.await()
+		} else {
+			o.leadBatch()
+		}
+	}
 }
 
 // fail ends sending.
 func (o *out) fail(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.broke(err)
+}
+
+// broke is fail with the mutex held.
+func (o *out) broke(err error) {
 	if o.err == nil {
 		o.err = err
+		o.shut.Store(true)
 	}
-	o.changed.Broadcast()
+	o.unstick()
+	o.change()
 }
 
 // hold gives the line to the message of w until its last frame.
 func (o *out) hold(w *messageWriter, fin bool) {
 	if fin {
 		o.writer = nil
-		o.changed.Broadcast()
+		o.change()
 	} else {
 		o.writer = w
 	}

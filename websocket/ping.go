@@ -16,33 +16,49 @@ import (
 //
 // A pong can only come while something reads. So a connection counts as dead
 // only when one and the same wait for bytes began before the pong timeout did and
-// is still empty-handed at its end: in.reads is odd and has not changed. An
+// is still empty-handed at its end; see Conn.waits. An
 // application that is slow to read does not lose a healthy peer. Nor does one that
 // writes a long message: the time begins when the ping has left.
 type pinger struct {
-	c *Conn
+	alarm alarm       // of a Handler's Conn
+	timer *time.Timer // of any other
 
 	mu      sync.Mutex
-	timer   *time.Timer // nil: no automatic pings, or stopped
-	sent    uint64      // number of the last ping
-	at      time.Time   // when that was
-	answer  uint64      // number of the newest ping that was answered
-	round   uint64      // of the batch that the awaited ping is in
-	awaited bool        // the timer waits for a pong
-	reads   uint64      // in.reads when it began to
-	waiters map[uint64]chan struct{}
+	sent    uint32        // number of the last ping
+	answer  uint32        // number of the newest ping that was answered
+	at      time.Duration // when the last ping was sent
+	round   uint64        // of the batch that the awaited ping is in
+	reads   uint64        // the Conn's wait for bytes that began before the wait for the pong
+	waiters map[uint32]chan struct{}
+	running bool
+	awaited bool // the timer waits for a pong
 
 	rtt atomic.Int64
 }
 
 func (p *pinger) init(c *Conn) {
-	p.c = c
-	if interval := c.options.PingInterval; interval > 0 {
+	p.alarm = alarm{c: c, do: (*Conn).pingDue}
+	if interval := c.settings.PingInterval; interval > 0 {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.timer = time.AfterFunc(interval, p.tick)
+		p.running = true
+		p.after(interval)
 	}
 }
+
+// after has tick called once more.
+func (p *pinger) after(d time.Duration) {
+	switch h := p.alarm.c.settings.handler; {
+	case h != nil:
+		h.wheel.start(&p.alarm, d)
+	case p.timer == nil:
+		p.timer = time.AfterFunc(d, p.tick)
+	default:
+		p.timer.Reset(d)
+	}
+}
+
+func (c *Conn) pingDue() { c.pinger.tick() }
 
 // RTT returns the time that the newest ping took to be answered, 0 before the
 // first pong.
@@ -57,8 +73,9 @@ func (c *Conn) Ping(ctx context.Context) error {
 		return err
 	}
 	p := &c.pinger
-	number, payload, answered := p.next(!c.handled)
-	if c.handled {
+	handled := c.settings.handler != nil
+	number, payload, answered := p.next(!handled)
+	if handled {
 		if _, ok := c.out.ping(payload[:]); !ok {
 			return cmp.Or(c.out.over(), errPingBehind)
 		}
@@ -82,13 +99,13 @@ var errPingBehind = errors.New("websocket: ping: too much waits to be sent alrea
 
 // next numbers a ping and, if its pong is to be waited for, returns what that will
 // close. Both are one step: the pong of a later ping answers this one too.
-func (p *pinger) next(await bool) (number uint64, payload [8]byte, answered chan struct{}) {
+func (p *pinger) next(await bool) (number uint32, payload [8]byte, answered chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	number, payload = p.number()
 	if await {
 		if p.waiters == nil {
-			p.waiters = make(map[uint64]chan struct{})
+			p.waiters = make(map[uint32]chan struct{})
 		}
 		answered = make(chan struct{})
 		p.waiters[number] = answered
@@ -96,14 +113,14 @@ func (p *pinger) next(await bool) (number uint64, payload [8]byte, answered chan
 	return number, payload, answered
 }
 
-func (p *pinger) number() (number uint64, payload [8]byte) {
+func (p *pinger) number() (number uint32, payload [8]byte) {
 	p.sent++
-	p.at = time.Now()
-	binary.BigEndian.PutUint64(payload[:], p.sent)
+	p.at = clock()
+	binary.BigEndian.PutUint64(payload[:], uint64(p.sent))
 	return p.sent, payload
 }
 
-func (p *pinger) forget(number uint64) {
+func (p *pinger) forget(number uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.waiters, number)
@@ -116,13 +133,14 @@ func (p *pinger) pong(payload []byte) {
 	if len(payload) != 8 {
 		return
 	}
-	number := binary.BigEndian.Uint64(payload)
-	if number <= p.answer || number > p.sent {
+	wide := binary.BigEndian.Uint64(payload)
+	if wide <= uint64(p.answer) || wide > uint64(p.sent) {
 		return
 	}
+	number := uint32(wide)
 	p.answer = number
 	if number == p.sent {
-		p.rtt.Store(int64(time.Since(p.at)))
+		p.rtt.Store(int64(clock() - p.at))
 	}
 	for n, answered := range p.waiters {
 		if n <= number {
@@ -130,9 +148,9 @@ func (p *pinger) pong(payload []byte) {
 			delete(p.waiters, n)
 		}
 	}
-	if p.awaited && p.timer != nil {
+	if p.awaited && p.running && p.timer != nil {
 		p.awaited = false
-		p.timer.Reset(max(0, p.c.options.PingInterval-time.Since(p.at)))
+		p.timer.Reset(max(0, p.alarm.c.settings.PingInterval-(clock()-p.at)))
 	}
 }
 
@@ -140,36 +158,54 @@ func (p *pinger) pong(payload []byte) {
 func (p *pinger) tick() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.timer == nil {
+	if !p.running {
 		return
 	}
-	reads := p.c.in.reads.Load()
-	if p.awaited && p.c.out.stands(p.round) {
-		reads = 0 // the pong's time begins when the ping has left
-	} else if p.awaited && reads == p.reads && reads&1 == 1 {
-		p.timer = nil
-		go p.c.silent()
+	c := p.alarm.c
+	interval, timeout := c.settings.PingInterval, c.settings.PongTimeout
+	reads, waits := c.waits()
+	switch {
+	case p.awaited && p.answer == p.sent:
+		// The wheel has not been told of the pong: its alarms are of few lengths.
+		p.awaited = false
+		if interval > timeout {
+			p.after(interval - timeout)
+			return
+		}
+	case p.awaited && c.out.stands(p.round):
+		waits = false // the pong's time begins when the ping has left
+	case p.awaited && waits && reads == p.reads:
+		p.running = false
+		go c.silent()
 		return
 	}
-	wait := p.c.options.PongTimeout
+	wait := timeout
 	if !p.awaited {
 		_, payload := p.number()
-		round, ok := p.c.out.ping(payload[:])
+		round, ok := c.out.ping(payload[:])
 		p.round, p.awaited = round, ok && wait > 0
 	}
 	if !p.awaited {
-		wait = p.c.options.PingInterval
+		wait = interval
 	}
-	p.reads = reads
-	p.timer.Reset(wait)
+	if p.reads = reads; !waits {
+		p.reads = never
+	}
+	p.after(wait)
 }
+
+// never is a number of reads that no connection comes to.
+const never = 1<<64 - 1
 
 func (p *pinger) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.running = false
 	if p.timer != nil {
 		p.timer.Stop()
-		p.timer = nil
+	}
+	if h := p.alarm.c.settings.handler; h != nil {
+		h.wheel.stop(&p.alarm)
 	}
 }
 

@@ -28,7 +28,7 @@ func (c *Conn) AppendRead(ctx context.Context, dst []byte) (MessageType, []byte,
 	defer c.in.release()
 	t, b, err := c.in.message(dst)
 	if err != nil {
-		return 0, dst, c.in.stop(ctx, err)
+		return 0, dst, c.in.outcome(ctx, err)
 	}
 	return t, b, nil
 }
@@ -45,7 +45,7 @@ func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
 		return 0, nil, err
 	}
 	defer c.in.release()
-	if err := c.in.stop(ctx, c.in.next(c.in.stopped)); err != nil {
+	if err := c.in.outcome(ctx, c.in.next(c.in.stopped)); err != nil {
 		return 0, nil, err
 	}
 	c.in.taken = true
@@ -62,7 +62,7 @@ type messageReader struct {
 var errStaleReader = errors.New("websocket: read: this reader's message is over; a later call of Read or Reader has taken its place")
 
 func (r *messageReader) Read(p []byte) (int, error) {
-	in := &r.c.in
+	in := r.c.in
 	if err := in.acquire(r.ctx); err != nil {
 		return 0, err
 	}
@@ -82,5 +82,5 @@ func (r *messageReader) Read(p []byte) (int, error) {
 		r.eof = true
 		return n, io.EOF
 	}
-	return n, in.stop(r.ctx, err)
+	return n, in.outcome(r.ctx, err)
 }

@@ -1,0 +1,203 @@
+package websocket
+
+import (
+	"time"
+
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
+	"github.com/duplexgo/duplex/websocket/wire"
+)
+
+// The sending half of a parked connection. Its socket takes what it can at once,
+// and nobody waits for it. While something has gathered, one of four will write it:
+//
+//   - the one who is busy, before it stops being so
+//   - the loop, when the socket has room again: the socket is stuck
+//   - the loop, when it has worked through its events: the connection is listed
+//   - the one who has let it gather, at once
+
+// gatherSize is up to which size a frame is copied to leave together with others.
+// A larger one is written from where it lies.
+const gatherSize = 8 << 10
+
+// post sends a data frame whose turn has come. Its error may come too late to be
+// returned: then the Close callback tells.
+func (o *out) post(h wire.Header, p []byte) error {
+	if len(p) <= gatherSize || o.busy || o.stuck.Load() {
+		o.gather(h, p)
+		o.soon()
+		return nil
+	}
+	if o.batch != nil {
+		o.drain()
+	}
+	if err := o.failed(); err != nil { // while the mutex was not held
+		return err
+	}
+	if o.batch != nil || o.busy {
+		o.gather(h, p)
+	} else {
+		o.direct(h, p)
+	}
+	o.soon()
+	return nil
+}
+
+// soon sees to it that what has gathered will be written.
+func (o *out) soon() {
+	if o.batch == nil || o.busy || o.stuck.Load() {
+		return
+	}
+	if o.gathered() < maxBatch/2 && (o.listed || o.c.parking.loop.list(o.c)) {
+		o.listed = true
+		return
+	}
+	o.drain()
+}
+
+// drain writes what has gathered until it is gone or the socket takes no more.
+// Nobody else is busy.
+func (o *out) drain() {
+	s := o.c.socket()
+	for o.err == nil && (o.batch != nil || o.slot != nil || o.waits() && o.writer == nil) {
+		o.gatherSlot()
+		o.refill(false)
+		b, round := o.batch, o.round
+		o.batch, o.round = nil, round+1
+		n, err := o.try(func() (int, error) { return s.Write(b.b) })
+		b.b = b.b[n:]
+		if err == netpoll.ErrWouldBlock {
+			if o.putBack(b, n); o.stuck.Load() {
+				return
+			}
+			continue
+		}
+		b.release()
+		if err == nil {
+			o.flushed = round
+		}
+	}
+	o.unstick()
+	o.change()
+}
+
+// direct writes a frame. What the socket does not take of it is copied: the
+// payload is the caller's again when direct returns.
+func (o *out) direct(h wire.Header, p []byte) {
+	s := o.c.socket()
+	loan := smallBuffers.Get().(*[smallBuffer]byte)
+	defer smallBuffers.Put(loan)
+	head := h.Append(loan[:0])
+	n, err := o.try(func() (int, error) { return s.Write2(head, p) })
+	if err != netpoll.ErrWouldBlock {
+		return
+	}
+	rest := newBatch()
+	rest.grow(len(head) + len(p) - n)
+	rest.b = append(rest.b, head[min(n, len(head)):]...)
+	rest.b = append(rest.b, p[max(0, n-len(head)):]...)
+	o.putBack(rest, n)
+}
+
+// try writes to the socket, without the mutex. An error ends sending.
+func (o *out) try(write func() (int, error)) (n int, err error) {
+	o.busy, o.room = true, false
+	o.mu.Unlock()
+	n, err = write()
+	o.mu.Lock()
+	o.busy = false
+	if err != nil && err != netpoll.ErrWouldBlock {
+		o.broke(o.written(err))
+	}
+	return n, err
+}
+
+// putBack puts what the socket has not taken, when it took n bytes, before what
+// has gathered meanwhile. Unless it has had room since, the socket is stuck.
+func (o *out) putBack(b *batch, n int) {
+	if next := o.batch; next != nil {
+		b.grow(len(next.b))
+		b.b = append(b.b, next.b...)
+		next.release()
+	}
+	o.batch = b
+	if o.room || o.err != nil {
+		return
+	}
+	if n > 0 || !o.stuck.Load() {
+		o.watch()
+	}
+	o.stuck.Store(true)
+}
+
+// A writeAlarm is the write timeout of a socket that is stuck.
+type writeAlarm struct {
+	alarm
+	since time.Duration // when the socket last took something
+}
+
+// watch starts the write timeout, or starts it again.
+func (o *out) watch() {
+	timeout, wheel := o.c.settings.WriteTimeout, &o.c.settings.handler.wheel
+	if timeout == 0 {
+		return
+	}
+	if o.alarm == nil {
+		o.alarm = &writeAlarm{alarm: alarm{c: o.c, do: (*Conn).writeTimedOut}}
+	}
+	o.alarm.since = clock()
+	wheel.stop(&o.alarm.alarm)
+	wheel.start(&o.alarm.alarm, timeout)
+}
+
+func (c *Conn) writeTimedOut() {
+	timeout := c.settings.WriteTimeout
+	c.out.mu.Lock()
+	late := c.out.alarm != nil && clock()-c.out.alarm.since >= timeout // else it was too late to stop the alarm
+	c.out.mu.Unlock()
+	if late {
+		c.cut(writeTimeout(timeout))
+	}
+}
+
+// unstick is called when all has been written or nothing will be.
+func (o *out) unstick() {
+	if o.alarm != nil {
+		o.c.settings.handler.wheel.stop(&o.alarm.alarm)
+		o.alarm = nil
+	}
+	o.stuck.Store(false)
+	if o.stalled {
+		o.stalled = false
+		o.c.parking.loop.post(o.c)
+	}
+}
+
+// stall reports whether the connection is not to be read from before the socket
+// has taken what has gathered: a peer that takes nothing must not make this side
+// gather more and more. The loop is told when it may go on.
+func (o *out) stall() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stalled = o.stuck.Load()
+	return o.stalled
+}
+
+// writable is called by the loop when the socket has room.
+func (o *out) writable() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.room = true
+	if o.stuck.Load() && !o.busy {
+		o.drain()
+	}
+}
+
+// unlist is called by the loop when it has worked through its events.
+func (o *out) unlist() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.listed = false
+	if o.batch != nil && !o.busy && !o.stuck.Load() {
+		o.drain()
+	}
+}

@@ -1,0 +1,178 @@
+package websocket
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
+	"github.com/duplexgo/duplex/websocket/wire"
+)
+
+// flush returns when the batch of that round has been written.
+func (o *out) flush(round uint64) error {
+	for o.flushed < round {
+		switch {
+		case o.err != nil:
+			return o.err
+		case o.busy:
+			o.await()
+		default:
+			o.leadBatch()
+		}
+	}
+	return nil
+}
+
+// leadBatch writes what has gathered.
+func (o *out) leadBatch() {
+	o.gatherSlot()
+	o.refill(false)
+	batch, round := o.batch, o.round
+	o.batch, o.round = nil, o.round+1
+	defer batch.release()
+	o.change() // there is room again
+	if o.lead(func() error { return o.write(batch.b) }) == nil {
+		o.flushed = round
+	}
+}
+
+// lead writes to the stream, which is free, without the mutex.
+func (o *out) lead(write func() error) (err error) {
+	o.busy = true
+	o.mu.Unlock()
+	err = errWritePanic // unless write returns
+	defer func() {
+		o.mu.Lock()
+		o.busy = false
+		if err != nil && o.err == nil {
+			o.err = err
+			o.shut.Store(true)
+		}
+		o.change()
+	}()
+	err = write()
+	return err
+}
+
+var errWritePanic = errors.New("websocket: writing: the stream's Write panicked")
+
+// flushing has a goroutine write what has gathered. It lasts until that is done.
+func (o *out) flushing() {
+	if o.flusher {
+		return
+	}
+	o.flusher = true
+	go func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		for o.err == nil && (o.batch != nil || o.slot != nil || o.waits() && o.writer == nil) {
+			o.flush(o.round)
+		}
+		o.flusher = false
+	}()
+}
+
+// send writes a frame whose payload is the caller's: a small one with one call
+// from a copy, a large one without a copy where the stream is a socket. A client
+// may not touch the caller's bytes, so it masks a copy, in pieces.
+func (o *out) send(h wire.Header, p []byte) error {
+	if h.Size()+len(p) <= smallBuffer {
+		b := smallBuffers.Get().(*[smallBuffer]byte)
+		defer smallBuffers.Put(b)
+		return o.pieces(b[:0], h, p)
+	}
+	if s, ok := o.c.stream.(*netpoll.Blocking); ok && !h.Masked {
+		b := smallBuffers.Get().(*[smallBuffer]byte)
+		defer smallBuffers.Put(b)
+		return o.whole(s, h.Append(b[:0]), p)
+	}
+	b := pieceBuffers.Get().(*[pieceBuffer]byte)
+	defer pieceBuffers.Put(b)
+	return o.pieces(b[:0], h, p)
+}
+
+// pieces writes header and payload by way of b, as much at once as b holds.
+func (o *out) pieces(b []byte, h wire.Header, p []byte) error {
+	b = h.Append(b)
+	for {
+		n := min(len(p), cap(b)-len(b))
+		piece := b[len(b) : len(b)+n]
+		copy(piece, p)
+		if h.Masked {
+			h.Key = wire.Mask(piece, h.Key)
+		}
+		if err := o.write(b[:len(b)+n]); err != nil {
+			return err
+		}
+		b, p = b[:0], p[n:]
+		if len(p) == 0 {
+			return nil
+		}
+	}
+}
+
+// write writes to the stream, for the one who is busy. Anything but a socket gets
+// large slices in pieces: what a write that was given up has got through is not
+// known there, so each piece has the timeout to itself.
+func (o *out) write(b []byte) error {
+	if s, ok := o.c.stream.(*netpoll.Blocking); ok {
+		return o.whole(s, b, nil)
+	}
+	for len(b) > 0 {
+		n := min(len(b), pieceBuffer)
+		if err := o.piece(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// whole writes two slices, one after the other, to a socket.
+func (o *out) whole(s *netpoll.Blocking, a, b []byte) error {
+	_, err := s.Write2(o.c.settings.WriteTimeout, a, b)
+	return o.written(err)
+}
+
+// piece does a write under the write timeout. A stream in which a write was given
+// up cannot be used any more: bytes of a frame are missing.
+func (o *out) piece(b []byte) error {
+	timeout := o.c.settings.WriteTimeout
+	switch {
+	case timeout == 0:
+	case o.deadlines:
+		s := o.c.stream.(interface{ SetWriteDeadline(time.Time) error })
+		s.SetWriteDeadline(time.Now().Add(timeout))
+		defer s.SetWriteDeadline(time.Time{}) // a layer also writes by itself: TLS answers a key update
+	case o.timer == nil:
+		o.timer = time.AfterFunc(timeout, func() { o.c.cut(writeTimeout(timeout)) })
+		defer o.timer.Stop()
+	default:
+		o.timer.Reset(timeout)
+		defer o.timer.Stop()
+	}
+	_, err := o.c.stream.Write(b)
+	return o.written(err)
+}
+
+// written makes of a write's error the one that ends the connection's sending.
+func (o *out) written(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isTimeout(err):
+		err = writeTimeout(o.c.settings.WriteTimeout)
+		o.c.cut(err)
+	default:
+		err = &opError{"writing", err}
+	}
+	if cause := o.c.ending.cause(); cause != nil {
+		return cause
+	}
+	return err
+}
+
+func writeTimeout(d time.Duration) error {
+	return &opError{"writing", fmt.Errorf("the peer took nothing for %v: %w", d, errWriteTimeout)}
+}

@@ -1,0 +1,216 @@
+package websocket
+
+import (
+	"crypto/tls"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
+)
+
+// parking is how a Handler's connection waits for bytes: without a goroutine, a
+// buffer or a timer of its own where the system allows it. There are three ways,
+// and stream and loop tell which:
+//
+//   - A plain TCP connection has left the runtime's poller: stream is a
+//     netpoll.Socket, and the loop reads it.
+//   - Any other connection with a descriptor below it (TLS, a Unix socket, a
+//     wrapper) stays as it is. The loop hears that bytes have come, and a goroutine
+//     reads them; it stays a moment for more and parks the connection again.
+//   - Without a descriptor, and on systems without epoll, loop is nil and a
+//     goroutine reads.
+//
+// One goroutine at a time owns a connection: it reads, calls back and parks it
+// again. At first that is the one that calls Open.
+type parking struct {
+	loop  *loop
+	token netpoll.Token
+	state atomic.Uint64
+	final atomic.Pointer[final]
+}
+
+// The bits of parking.state. The rest of it counts how often the connection has had
+// an owner.
+const (
+	owned = 1 << iota
+	again // bytes or the end have come since the owner began
+	ended // somebody ends the connection and calls Close
+	turns
+)
+
+// claim makes the caller the owner, or tells the owner to look again.
+func (p *parking) claim() bool {
+	for {
+		s := p.state.Load()
+		switch {
+		case s&owned == 0:
+			if p.state.CompareAndSwap(s, s+turns|owned) {
+				return true
+			}
+		case s&again != 0 || p.state.CompareAndSwap(s, s|again):
+			return false
+		}
+	}
+}
+
+// release ends ownership and reports true, unless the owner has to look again.
+func (p *parking) release() bool {
+	for {
+		s := p.state.Load()
+		if s&again != 0 {
+			if p.state.CompareAndSwap(s, s&^again) {
+				return false
+			}
+		} else if p.state.CompareAndSwap(s, s&^owned) {
+			return true
+		}
+	}
+}
+
+// waits returns a number that changes with every wait for bytes, and whether the
+// connection waits for some now.
+func (c *Conn) waits() (number uint64, waiting bool) {
+	if c.parking.loop == nil {
+		reads := c.in.reads.Load()
+		return reads, reads&1 == 1
+	}
+	s := c.parking.state.Load()
+	return s / turns, s&owned == 0 && !c.out.stuck.Load()
+}
+
+// park finds out how a Handler's connection is to wait. Bytes of frames that have
+// come already are copied.
+func (c *Conn) park(buffered []byte) {
+	c.parking.state.Store(owned)
+	h := c.settings.handler
+	if tcp, ok := c.stream.(*net.TCPConn); ok && netpoll.Supported {
+		if l := h.join(); l != nil {
+			if s, err := netpoll.Take(tcp); err == nil {
+				c.stream, c.parking.loop = s, l
+			} else {
+				l.leave()
+			}
+		}
+	} else if descriptor(c.stream) != nil && netpoll.Supported {
+		c.parking.loop = h.join()
+	}
+	switch {
+	case c.socket() == nil:
+		if c.parking.loop == nil {
+			c.stream = patient(c.stream)
+		}
+		c.in = newIn(c, buffered)
+	case len(buffered) > 0:
+		c.in = newParkedIn(c)
+		c.in.keep(buffered)
+	}
+}
+
+// socket returns the stream if it is one that the loop reads.
+func (c *Conn) socket() *netpoll.Socket {
+	s, _ := c.stream.(*netpoll.Socket)
+	return s
+}
+
+// descriptor returns the way to the descriptor below a stream, or nil.
+func descriptor(s Stream) syscall.RawConn {
+	if t, ok := s.(*tls.Conn); ok {
+		s = t.NetConn()
+	}
+	if sc, ok := s.(syscall.Conn); ok {
+		if rc, err := sc.SyscallConn(); err == nil {
+			return rc
+		}
+	}
+	return nil
+}
+
+// register lets the loop hear of the connection. Until Open has returned it has an
+// owner, who will see what has come.
+func (c *Conn) register() (err error) {
+	l := c.parking.loop
+	if l == nil {
+		return nil
+	}
+	if s := c.socket(); s != nil {
+		return s.Control(func(fd int) (err error) {
+			c.parking.token, err = l.poller.Add(fd, c)
+			return err
+		})
+	}
+	c.control(func(fd int) { c.parking.token, err = l.poller.AddOnce(fd, c) })
+	return err
+}
+
+// rearm lets the loop hear of the next bytes, once, of a connection that it does
+// not read. If the connection has been closed, nothing needs to be heard.
+func (c *Conn) rearm() {
+	c.control(func(fd int) { c.parking.loop.poller.Rearm(fd, c.parking.token) })
+}
+
+// stay makes the owner's reads end after a moment, if it could park the connection.
+func (c *Conn) stay() (busy bool) {
+	if c.parking.loop != nil {
+		c.in.watch.source.SetReadDeadline(time.Now().Add(moment))
+	}
+	return false
+}
+
+// repark parks a connection that the loop does not read, and reports whether it
+// has: there may be something to see first.
+func (c *Conn) repark() bool {
+	c.in.watch.source.SetReadDeadline(time.Time{})
+	if in := c.in; in.between() && in.part == nil {
+		c.in = nil
+	}
+	if c.parking.release() {
+		c.rearm()
+		return true
+	}
+	if c.in == nil {
+		c.in = newIn(c, nil)
+	}
+	return false
+}
+
+// control calls f with the descriptor below the stream, which f must not keep: it
+// may be closed, and its number another connection's, as soon as f has returned.
+func (c *Conn) control(f func(fd int)) {
+	if rc := descriptor(c.stream); rc != nil {
+		rc.Control(func(fd uintptr) { f(int(fd)) })
+	}
+}
+
+// unpark is called when the stream has been closed: whoever owns the connection
+// finds out by itself, and where nobody does, somebody must end it.
+func (c *Conn) unpark() {
+	if l := c.parking.loop; l != nil {
+		l.poller.Remove(c.parking.token)
+		if c.parking.claim() {
+			c.depart(c.ending.cause())
+		}
+	}
+}
+
+// depart has a goroutine bring a connection to its end, once. The caller owns it.
+func (c *Conn) depart(err error) {
+	if c.parking.state.Or(ended)&ended == 0 {
+		go c.settings.handler.leave(c, err)
+	}
+}
+
+// A final is the end of a connection from which only the end of the stream is still
+// to come.
+type final struct{ err error }
+
+// awaitEnd lets the loop throw away what still comes until the stream ends, and
+// returns when the connection has been cut, with err or otherwise.
+func (c *Conn) awaitEnd(err error) {
+	c.parking.final.Store(&final{err})
+	for !c.parking.release() {
+	}
+	c.parking.loop.post(c)
+	<-c.ending.wait()
+}

@@ -1,0 +1,335 @@
+package websocket
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
+)
+
+// A turn is a goroutine's time in charge of a loop, or with one connection alone.
+type turn struct {
+	loop *loop
+
+	// state says whether a callback runs, and counts them. Only the turn changes it,
+	// except that the watcher makes taken of inCallback.
+	state atomic.Uint64
+	alone bool // the loop is another's: finish with this connection
+
+	events []netpoll.Event[*Conn]
+	next   int     // the first of events that has not been worked on
+	queue  []*Conn // owned, and to be worked on after the events
+	listed []*Conn // what loop.flush has in hand
+	ticks  uint32  // of the loop, when it was last flushed
+
+	desk  []byte // where bytes are read to
+	in    *in    // lent to a connection that has none of its own
+	spare []byte // for a message that does not lie in desk whole
+	from  drainer
+}
+
+const (
+	inCallback = 1 // bit 0 of turn.state
+	taken      = 1<<64 - 1
+)
+
+const (
+	maxEvents = 256      // taken from the poller at once
+	deskSize  = 64 << 10 // read at once
+	fairShare = 32       // reads from a connection before others have their turn
+	keepSpare = 4 << 20  // the longest buffer for messages that is kept
+)
+
+var desks = sync.Pool{New: func() any { return new([deskSize]byte) }}
+
+// spares are buffers for messages, of the size of messages that have come.
+var spares sync.Pool
+
+func newTurn(l *loop) *turn {
+	return &turn{loop: l, events: make([]netpoll.Event[*Conn], 0, maxEvents)}
+}
+
+// run is in charge of the loop until it ends or another turn has taken it over.
+func (t *turn) run() {
+	desk := desks.Get().(*[deskSize]byte)
+	defer t.exit(desk)
+	t.desk = desk[:]
+	t.loop.flush(t, false)
+	for {
+		for t.next < len(t.events) && !t.alone {
+			e := t.events[t.next]
+			t.next++
+			t.event(e)
+		}
+		for n := len(t.queue); n > 0 && !t.alone; n-- {
+			c := t.queue[0]
+			t.queue = t.queue[1:]
+			t.work(c, true)
+		}
+		if t.alone || !t.wait() {
+			return
+		}
+	}
+}
+
+// exit is called when the turn's goroutine ends. Where a callback has ended it
+// (runtime.Goexit), the loop goes on without it.
+func (t *turn) exit(desk *[deskSize]byte) {
+	t.end()
+	desks.Put(desk)
+	l := t.loop
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.turn != t:
+	case l.closed:
+		l.poller.Close()
+	default:
+		l.replace(t, t.state.Load())
+	}
+}
+
+// wait writes what has gathered and waits for events. It reports false when the
+// loop has ended.
+func (t *turn) wait() bool {
+	l := t.loop
+	l.flush(t, len(t.queue) == 0)
+	if cap(t.spare) > deskSize {
+		t.end() // a loop that waits holds no large buffer
+	}
+	clear(t.events)
+	events, err := l.poller.Wait(t.events[:0], len(t.queue) == 0)
+	if err != nil {
+		panic("websocket: waiting for events: " + err.Error()) // the poller is the loop's own: cannot be
+	}
+	t.events, t.next = events, 0
+	posted, ok := l.begin()
+	for _, c := range posted {
+		if c.parking.claim() {
+			t.queue = append(t.queue, c)
+		}
+	}
+	t.ticks = l.ticks.Load()
+	return ok
+}
+
+// event works on what the poller tells of a connection.
+func (t *turn) event(e netpoll.Event[*Conn]) {
+	if n := t.loop.ticks.Load(); n != t.ticks {
+		t.ticks = n
+		t.loop.flush(t, false)
+	}
+	c := e.Value
+	if c.socket() == nil {
+		if c.parking.claim() {
+			go t.loop.handler.attend(c)
+		}
+		return
+	}
+	if e.Writable() {
+		c.out.writable()
+	}
+	if e.Readable() && c.parking.claim() {
+		if t.loop.handler.temper.blocking.Load() {
+			go workAlone(c)
+		} else {
+			t.work(c, e.HungUp())
+		}
+	}
+}
+
+// workAlone is a turn with one connection, which the caller owns.
+func workAlone(c *Conn) {
+	t := &turn{loop: c.parking.loop, alone: true}
+	desk := smallBuffers.Get().(*[smallBuffer]byte)
+	t.desk = desk[:]
+	defer smallBuffers.Put(desk)
+	defer t.end()
+	t.work(c, true)
+}
+
+// end gives back what the turn has lent to connections.
+func (t *turn) end() {
+	if b := t.spare; b != nil {
+		t.spare = nil
+		spares.Put(&b)
+	}
+}
+
+// work reads from a connection that the caller owns and calls back for its
+// messages, until there is no more. Unless all is true, a short read is taken for
+// the last: more bytes will be another event.
+func (t *turn) work(c *Conn, all bool) {
+	for {
+		switch err := t.serve(c, all); {
+		case err == errLater && !t.alone:
+			t.queue = append(t.queue, c)
+			return
+		case err == errLater:
+		case err == errLeft:
+			return
+		case err != nil:
+			c.depart(err)
+			return
+		default:
+			if c.parking.release() {
+				return
+			}
+		}
+		all = true
+	}
+}
+
+var (
+	errLater = &opError{"reading", io.ErrNoProgress} // others wait too
+	errLeft  = &opError{"reading", io.EOF}           // somebody else ends the connection
+)
+
+// serve is work until there is nothing to be read for now. It returns how the
+// connection has ended.
+func (t *turn) serve(c *Conn, all bool) error {
+	if err := c.ending.cause(); err != nil {
+		return err
+	}
+	if final := c.parking.final.Load(); final != nil {
+		return t.drain(c, final.err)
+	}
+	if c.out.stuck.Load() && c.out.stall() {
+		return nil
+	}
+	t.from = drainer{socket: c.socket(), all: all}
+	in := t.lend(c)
+	for {
+		typ, p, err := in.take(t)
+		if err == netpoll.ErrWouldBlock {
+			t.takeBack(in)
+			if t.from.reads >= fairShare {
+				return errLater
+			}
+			return nil
+		}
+		if err != nil {
+			t.drop(in)
+			return err
+		}
+		if c.out.shut.Load() {
+			continue // closed by the application: no Message follows
+		}
+		if !t.call(c, typ, p) {
+			t.drop(in)
+			return errLeft
+		}
+		if c.out.stuck.Load() && c.out.stall() {
+			t.takeBack(in)
+			return nil
+		}
+	}
+}
+
+// drain throws away what still comes of a connection that has nothing to say any
+// more, until its peer ends it.
+func (t *turn) drain(c *Conn, end error) error {
+	for range fairShare {
+		_, err := c.socket().Read(t.desk)
+		switch err {
+		case nil:
+		case netpoll.ErrWouldBlock:
+			return nil
+		default:
+			c.cut(end)
+			return errLeft
+		}
+	}
+	return errLater
+}
+
+// call calls Message, and tells the watcher for how long.
+func (t *turn) call(c *Conn, typ MessageType, p []byte) bool {
+	h := t.loop.handler
+	if t.alone {
+		return h.message(c, typ, p)
+	}
+	s := t.state.Load() | inCallback
+	t.state.Store(s)
+	ok := h.message(c, typ, p)
+	t.alone = !t.state.CompareAndSwap(s, s+1)
+	return ok
+}
+
+// lend returns the connection's receiving half, or the turn's for one that has
+// stopped between two messages.
+func (t *turn) lend(c *Conn) *in {
+	in := c.in
+	if in == nil {
+		if t.in == nil {
+			t.in = newParkedIn(c)
+		}
+		in = t.in
+	}
+	in.c, in.source, in.desk = c, &t.from, t.desk
+	return in
+}
+
+// takeBack takes the turn's memory away from a connection, which keeps a copy of
+// what it needs: between two messages that is nothing.
+func (t *turn) takeBack(in *in) {
+	c := in.c
+	in.keep(in.buf[in.r:in.w])
+	in.source, in.desk = nil, nil
+	if !in.between() {
+		c.in = in
+		if in == t.in {
+			t.in = nil
+		}
+		return
+	}
+	c.in = nil
+	t.in = in
+	in.c = nil
+}
+
+// drop forgets the receiving half of a connection that has ended.
+func (t *turn) drop(in *in) {
+	in.c.in = nil
+	if in == t.in {
+		t.in = nil
+	}
+}
+
+// borrow returns a buffer for a message.
+func (t *turn) borrow() []byte {
+	b := t.spare
+	t.spare = nil
+	if b == nil {
+		if p, ok := spares.Get().(*[]byte); ok {
+			b = *p
+		}
+	}
+	return b[:0]
+}
+
+// recycle takes a buffer for the next message.
+func (t *turn) recycle(b []byte) {
+	if cap(b) <= keepSpare && cap(b) > cap(t.spare) {
+		t.spare = b[:0]
+	}
+}
+
+// A drainer reads from a socket until it is empty.
+type drainer struct {
+	socket *netpoll.Socket
+	all    bool // until it says so
+	dry    bool // a short read has said so
+	reads  int
+}
+
+func (d *drainer) Read(p []byte) (int, error) {
+	if d.dry || d.reads >= fairShare {
+		return 0, netpoll.ErrWouldBlock
+	}
+	d.reads++
+	n, err := d.socket.Read(p)
+	d.dry = n < len(p) && !d.all
+	return n, err
+}
