@@ -55,6 +55,7 @@ type handling struct {
 	settings *settings
 	wheel    wheel
 	temper   temper
+	turns    sync.Pool // of those who are alone with a connection
 
 	mu    sync.Mutex
 	loops []*loop // nil: no connection is parked there
@@ -130,10 +131,12 @@ func (h *Handler) attend(c *Conn) {
 	if c.in == nil {
 		c.in = newIn(c, nil)
 	}
+	late := &alarm{c: c, do: (*Conn).tooLate}
 	var buf []byte
 	for busy := c.stay(); ; {
 		t, p, err := c.in.message(buf[:0])
 		if err != nil {
+			c.out.release()
 			if c.parking.loop == nil || !isTimeout(err) || c.ending.ended() {
 				c.depart(err)
 				return
@@ -151,8 +154,14 @@ func (h *Handler) attend(c *Conn) {
 		if buf = p; cap(buf) > keepMessage {
 			buf = nil
 		}
+		if c.in.ready() {
+			c.out.collect(late)
+		}
 		if !h.message(c, t, p) {
 			return
+		}
+		if !c.in.ready() {
+			c.out.release()
 		}
 	}
 }
@@ -166,6 +175,7 @@ func (h *Handler) leave(c *Conn, err error) {
 			l.leave()
 		}
 	}()
+	c.linger()
 	c.end(err)
 	h.call(c, func() {
 		if h.Close != nil {

@@ -249,6 +249,15 @@ func (in *in) whole() (typ MessageType, p []byte, ok bool, err error) {
 	return MessageType(h.Opcode), p, true, in.checked(p)
 }
 
+// ready reports whether all of the next frame has been read.
+func (in *in) ready() bool {
+	if in.r == in.w || in.open || in.control != 0 {
+		return false
+	}
+	h, n, err := wire.ParseHeader(in.buf[in.r:in.w])
+	return err == nil && h.Length <= int64(in.w-in.r-n)
+}
+
 // rest appends what is left of the message in hand to b, where it begins at start.
 func (in *in) rest(b []byte, start int) ([]byte, error) {
 	for {

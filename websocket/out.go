@@ -43,6 +43,7 @@ type out struct {
 	backlog *backlog       // messages that wait for the batch to leave
 	timer   *time.Timer    // the write timeout's, for a stream without deadlines
 	alarm   *writeAlarm    // the write timeout's, for a socket that is stuck
+	late    *alarm         // frames are collected, until it rings at the latest
 
 	busy      bool        // somebody writes to the stream
 	deadlines bool        // the stream has write deadlines
@@ -88,6 +89,9 @@ func (o *out) frame(ctx context.Context, h wire.Header, p []byte, w *messageWrit
 	switch {
 	case o.c.socket() != nil:
 		return o.post(h, p)
+	case o.late != nil && len(p) <= gatherSize:
+		o.gather(h, p)
+		return nil
 	case o.busy || o.batch != nil:
 		o.gather(h, p)
 		return o.flush(o.round)
@@ -326,9 +330,10 @@ func (o *out) control(op wire.Opcode, payload []byte) bool {
 
 // background sees to it that what has gathered is written, without waiting.
 func (o *out) background() {
-	if o.c.socket() != nil {
+	switch {
+	case o.c.socket() != nil:
 		o.soon()
-	} else {
+	case o.late == nil:
 		o.flushing()
 	}
 }

@@ -158,6 +158,13 @@ func (c *Conn) stay() (busy bool) {
 	return false
 }
 
+// linger makes reads wait as long as they have to: the connection is about to end.
+func (c *Conn) linger() {
+	if c.parking.loop != nil && c.in != nil && c.in.watch.source != nil {
+		c.in.watch.source.SetReadDeadline(time.Time{})
+	}
+}
+
 // repark parks a connection that the loop does not read, and reports whether it
 // has: there may be something to see first.
 func (c *Conn) repark() bool {

@@ -141,12 +141,18 @@ func (t *turn) event(e netpoll.Event[*Conn]) {
 
 // workAlone is a turn with one connection, which the caller owns.
 func workAlone(c *Conn) {
-	t := &turn{loop: c.parking.loop, alone: true}
+	h := c.settings.handler
+	t, _ := h.turns.Get().(*turn)
+	if t == nil {
+		t = &turn{alone: true}
+	}
 	desk := smallBuffers.Get().(*[smallBuffer]byte)
-	t.desk = desk[:]
 	defer smallBuffers.Put(desk)
-	defer t.end()
+	t.loop, t.desk = c.parking.loop, desk[:]
 	t.work(c, true)
+	t.end()
+	t.from, t.loop, t.desk = drainer{}, nil, nil
+	h.turns.Put(t)
 }
 
 // end gives back what the turn has lent to connections.

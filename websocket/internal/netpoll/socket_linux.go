@@ -7,9 +7,10 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"unique"
 )
 
-// A Socket is a TCP connection that has left Go's own poller and package net: 80
+// A Socket is a TCP connection that has left Go's own poller and package net: 48
 // bytes and a descriptor. It never waits. Register it with a Poller, within
 // Control, and read or write when there is an event.
 //
@@ -22,9 +23,10 @@ import (
 // Errors are those of package net: *net.OpError, except for io.EOF and
 // ErrWouldBlock.
 type Socket struct {
-	local, remote netip.AddrPort
-	fd            int32 // owned; closed by the last of references
-	references    references
+	local      unique.Handle[netip.AddrPort] // those of a server share few
+	remote     netip.AddrPort
+	fd         int32 // owned; closed by the last of references
+	references references
 }
 
 // Take makes a Socket out of c, which it closes: reads and writes of c that are
@@ -39,7 +41,7 @@ func Take(c *net.TCPConn) (*Socket, error) {
 	if err := raw.Control(func(original uintptr) { fd, failed = duplicate(original) }); err != nil {
 		return nil, err
 	}
-	s := &Socket{local: addrPort(c.LocalAddr()), remote: addrPort(c.RemoteAddr()), fd: int32(fd)}
+	s := &Socket{local: unique.Make(addrPort(c.LocalAddr())), remote: addrPort(c.RemoteAddr()), fd: int32(fd)}
 	if failed != nil {
 		return nil, s.wrap("take", failed)
 	}
@@ -74,7 +76,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 }
 
 // LocalAddr returns the address of this end, after Close too.
-func (s *Socket) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(s.local) }
+func (s *Socket) LocalAddr() net.Addr { return net.TCPAddrFromAddrPort(s.local.Value()) }
 
 // RemoteAddr returns the address of the peer, after Close too.
 func (s *Socket) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(s.remote) }
