@@ -26,10 +26,9 @@ func (t MessageType) String() string { return wire.Opcode(t).String() }
 // return. A TLS connection must have done its own handshake.
 //
 // Where a Stream has more of net.Conn's methods they are used: with
-// SetReadDeadline, waiting for a message can be cancelled without a goroutine;
-// with SetWriteDeadline, a write can be limited without a timer (both unless they
-// return an error, and with errors that are os.ErrDeadlineExceeded); with
-// CloseWrite, the last close frame cannot be lost to a reset; with LocalAddr and
+// SetReadDeadline, waiting for a message can be cancelled without a goroutine
+// (unless it returns an error, and with errors that are os.ErrDeadlineExceeded);
+// with CloseWrite, the last close frame cannot be lost to a reset; with LocalAddr and
 // RemoteAddr, addresses are known.
 type Stream interface {
 	io.Reader

@@ -58,7 +58,7 @@ func (o *out) soon() {
 // Nobody else is busy.
 func (o *out) drain() {
 	s := o.c.socket()
-	for o.err == nil && (o.batch != nil || o.slot != nil || o.waits() && o.writer == nil) {
+	for o.err == nil && (o.batch != nil || o.slotted() || o.waits() && o.writer == nil) {
 		o.gatherSlot()
 		o.refill(false)
 		b, round := o.batch, o.round
@@ -141,18 +141,21 @@ func (o *out) watch() {
 	if timeout == 0 {
 		return
 	}
-	if o.alarm == nil {
-		o.alarm = &writeAlarm{alarm: alarm{c: o.c, do: (*Conn).writeTimedOut}}
+	a := o.rare().alarm
+	if a == nil {
+		a = &writeAlarm{alarm: alarm{c: o.c, do: (*Conn).writeTimedOut}}
+		o.aside.alarm = a
 	}
-	o.alarm.since = clock()
-	wheel.stop(&o.alarm.alarm)
-	wheel.start(&o.alarm.alarm, timeout)
+	a.since = clock()
+	wheel.stop(&a.alarm)
+	wheel.start(&a.alarm, timeout)
 }
 
 func (c *Conn) writeTimedOut() {
 	timeout := c.settings.WriteTimeout
 	c.out.mu.Lock()
-	late := c.out.alarm != nil && clock()-c.out.alarm.since >= timeout // else it was too late to stop the alarm
+	a := c.out.rare().alarm
+	late := a != nil && clock()-a.since >= timeout // else it was too late to stop the alarm
 	c.out.mu.Unlock()
 	if late {
 		c.cut(writeTimeout(timeout))
@@ -161,9 +164,9 @@ func (c *Conn) writeTimedOut() {
 
 // unstick is called when all has been written or nothing will be.
 func (o *out) unstick() {
-	if o.alarm != nil {
-		o.c.settings.handler.wheel.stop(&o.alarm.alarm)
-		o.alarm = nil
+	if o.aside != nil && o.aside.alarm != nil {
+		o.c.settings.handler.wheel.stop(&o.aside.alarm.alarm)
+		o.aside.alarm = nil
 	}
 	o.stuck.Store(false)
 	if o.stalled {

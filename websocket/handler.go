@@ -82,7 +82,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case c.socket() == nil:
 		go h.attend(c)
 	case c.in != nil || !c.parking.release():
-		go workAlone(c) // something has come already
+		go workAlone(c, true) // something has come already
 	}
 }
 

@@ -39,6 +39,7 @@ func (o *out) leadBatch() {
 
 // lead writes to the stream, which is free, without the mutex.
 func (o *out) lead(write func() error) (err error) {
+	o.guard()
 	o.busy = true
 	o.mu.Unlock()
 	err = errWritePanic // unless write returns
@@ -66,7 +67,7 @@ func (o *out) flushing() {
 	go func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
-		for o.err == nil && (o.batch != nil || o.slot != nil || o.waits() && o.writer == nil) {
+		for o.err == nil && (o.batch != nil || o.slotted() || o.waits() && o.writer == nil) {
 			o.flush(o.round)
 		}
 		o.flusher = false
@@ -79,8 +80,8 @@ func (o *out) flushing() {
 func (o *out) collect(late *alarm) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.late == nil {
-		o.late = late
+	if !o.collects() {
+		o.rare().late = late
 		o.c.settings.handler.wheel.start(late, patience)
 	}
 }
@@ -89,13 +90,13 @@ func (o *out) collect(late *alarm) {
 func (o *out) release() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.late == nil {
+	if !o.collects() {
 		return
 	}
-	o.c.settings.handler.wheel.stop(o.late)
-	o.late = nil
+	o.c.settings.handler.wheel.stop(o.aside.late)
+	o.aside.late = nil
 	switch {
-	case o.batch == nil && o.slot == nil:
+	case o.batch == nil && !o.slotted():
 	case o.busy:
 		o.flushing()
 	default:
@@ -108,9 +109,10 @@ func (c *Conn) tooLate() {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.late = nil; o.batch != nil {
+	if o.collects() && o.batch != nil {
 		o.flushing()
 	}
+	o.rare().late = nil
 }
 
 // send writes a frame whose payload is the caller's: a small one with one call
@@ -175,25 +177,46 @@ func (o *out) whole(s *netpoll.Blocking, a, b []byte) error {
 	return o.written(err)
 }
 
-// piece does a write under the write timeout. A stream in which a write was given
-// up cannot be used any more: bytes of a frame are missing.
+// piece does a write under the write timeout.
 func (o *out) piece(b []byte) error {
-	timeout := o.c.settings.WriteTimeout
-	switch {
-	case timeout == 0:
-	case o.deadlines:
-		s := o.c.stream.(interface{ SetWriteDeadline(time.Time) error })
-		s.SetWriteDeadline(time.Now().Add(timeout))
-		defer s.SetWriteDeadline(time.Time{}) // a layer also writes by itself: TLS answers a key update
-	case o.timer == nil:
-		o.timer = time.AfterFunc(timeout, func() { o.c.cut(writeTimeout(timeout)) })
-		defer o.timer.Stop()
-	default:
-		o.timer.Reset(timeout)
-		defer o.timer.Stop()
+	if o.c.settings.WriteTimeout > 0 {
+		o.aside.began.Store(int64(clock()))
+		defer o.aside.began.Store(0)
 	}
 	_, err := o.c.stream.Write(b)
 	return o.written(err)
+}
+
+// guard sees to it that a write is found that takes too long. One timer goes on from
+// write to write, and ends when it finds none: setting a deadline for each would
+// cost more than all else that is done for a small message. A stream in which a
+// write was given up cannot be used any more, so nothing is lost by closing it.
+func (o *out) guard() {
+	timeout := o.c.settings.WriteTimeout
+	if _, ok := o.c.stream.(*netpoll.Blocking); ok || timeout == 0 {
+		return
+	}
+	if a := o.rare(); a.timer == nil {
+		a.timer = time.AfterFunc(timeout, o.overdue)
+	}
+}
+
+// overdue is guard's timer.
+func (o *out) overdue() {
+	timeout := o.c.settings.WriteTimeout
+	o.mu.Lock()
+	a := o.aside
+	began := time.Duration(a.began.Load())
+	wait := began + timeout - clock()
+	if began != 0 && wait > 0 {
+		a.timer.Reset(wait)
+	} else {
+		a.timer = nil
+	}
+	o.mu.Unlock()
+	if began != 0 && wait <= 0 {
+		o.c.cut(writeTimeout(timeout))
+	}
 }
 
 // written makes of a write's error the one that ends the connection's sending.

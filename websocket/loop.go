@@ -128,12 +128,15 @@ const (
 )
 
 // A temper decides whether callbacks run in the loop. One that had to be taken away
-// from the loop costs it a millisecond, in which nothing else happens; so the next
-// ones get a goroutine each for a while, which is longer if that was not enough.
+// from it costs a millisecond, in which nothing else happens. It may be an accident,
+// of the system's scheduler say; but where it happens twice in a short time, the
+// next callbacks get a goroutine each for a while, and for a longer one if that was
+// not enough.
 type temper struct {
 	blocking atomic.Bool // they get a goroutine each
 
 	mu    sync.Mutex
+	last  time.Duration // when the loop was taken over last; 0: never
 	term  time.Duration // of the last while
 	until time.Duration // its end
 }
@@ -148,6 +151,10 @@ func (t *temper) lose() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := clock()
+	again := t.last != 0 && now-t.last < shortTerm
+	if t.last = now; !again {
+		return
+	}
 	if t.term = min(2*t.term, longTerm); t.term == 0 || now-t.until > t.term {
 		t.term = shortTerm
 	}

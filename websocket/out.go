@@ -39,26 +39,46 @@ type out struct {
 	round   uint64         // the number of the batch that gathers
 	flushed uint64         // the number of the last batch that was written
 	writer  *messageWriter // whose message is in the middle of its fragments
-	slot    *pongSlot      // a pong that found the batch full
 	backlog *backlog       // messages that wait for the batch to leave
-	timer   *time.Timer    // the write timeout's, for a stream without deadlines
-	alarm   *writeAlarm    // the write timeout's, for a socket that is stuck
-	late    *alarm         // frames are collected, until it rings at the latest
+	aside   *aside         // what most connections never need; see rare
 
-	busy      bool        // somebody writes to the stream
-	deadlines bool        // the stream has write deadlines
-	first     bool        // a frame that did not fit into the batch waits for it to leave
-	flusher   bool        // a goroutine writes batches for which nobody waits
-	listed    bool        // the loop writes the batch at the end of its events
-	room      bool        // the socket told of room while somebody wrote to it
-	stalled   bool        // nothing is read before the socket has taken what has gathered
-	stuck     atomic.Bool // the socket takes no more for now
-	shut      atomic.Bool // nothing can be sent any more: failed is not nil
+	busy    bool        // somebody writes to the stream
+	first   bool        // a frame that did not fit into the batch waits for it to leave
+	flusher bool        // a goroutine writes batches for which nobody waits
+	listed  bool        // the loop writes the batch at the end of its events
+	room    bool        // the socket told of room while somebody wrote to it
+	stalled bool        // nothing is read before the socket has taken what has gathered
+	stuck   atomic.Bool // the socket takes no more for now
+	shut    atomic.Bool // nothing can be sent any more: failed is not nil
 }
 
 // maxBatch is how many bytes gather while a write is under way. Beyond it writers
 // wait for their turn.
 const maxBatch = 64 << 10
+
+// An aside is what few connections need, or all of them seldom: it is kept out of
+// those that are idle.
+type aside struct {
+	slot  *pongSlot    // a pong that found the batch full
+	timer *time.Timer  // the write timeout's, for a stream that waits
+	began atomic.Int64 // by clock, when the write began that is under way; 0: there is none
+	alarm *writeAlarm  // the write timeout's, for a socket that is stuck
+	late  *alarm       // frames are collected, until it rings at the latest
+}
+
+// rare returns the aside to be changed.
+func (o *out) rare() *aside {
+	if o.aside == nil {
+		o.aside = new(aside)
+	}
+	return o.aside
+}
+
+// slotted reports whether a pong is still to gather.
+func (o *out) slotted() bool { return o.aside != nil && o.aside.slot != nil }
+
+// collects reports whether frames are collected.
+func (o *out) collects() bool { return o.aside != nil && o.aside.late != nil }
 
 // A pongSlot is the payload of a pong that is still to gather.
 type pongSlot struct {
@@ -69,9 +89,6 @@ type pongSlot struct {
 func (o *out) init(c *Conn) {
 	o.c = c
 	o.round = 1
-	if s, ok := c.stream.(interface{ SetWriteDeadline(time.Time) error }); ok && s.SetWriteDeadline(time.Time{}) == nil {
-		o.deadlines = true
-	}
 }
 
 // frame sends a data frame; w is the message it is a fragment of, or nil.
@@ -89,7 +106,7 @@ func (o *out) frame(ctx context.Context, h wire.Header, p []byte, w *messageWrit
 	switch {
 	case o.c.socket() != nil:
 		return o.post(h, p)
-	case o.late != nil && len(p) <= gatherSize:
+	case o.collects() && len(p) <= gatherSize:
 		o.gather(h, p)
 		return nil
 	case o.busy || o.batch != nil:
@@ -244,8 +261,9 @@ func (o *out) gather(h wire.Header, p []byte) {
 
 // gatherSlot puts the pong of the slot into the batch.
 func (o *out) gatherSlot() {
-	if s := o.slot; s != nil {
-		o.slot = nil
+	if o.slotted() {
+		s := o.aside.slot
+		o.aside.slot = nil
 		o.gather(o.masked(wire.Header{Fin: true, Opcode: wire.OpPong}, s.n), s.payload[:s.n])
 	}
 }
@@ -272,10 +290,9 @@ func (o *out) pong(payload []byte) {
 	if o.control(wire.OpPong, payload) {
 		return
 	}
-	if o.slot == nil {
-		o.slot = new(pongSlot)
-	}
-	o.slot.n = copy(o.slot.payload[:], payload)
+	slot := new(pongSlot)
+	slot.n = copy(slot.payload[:], payload)
+	o.rare().slot = slot
 }
 
 // ping sends a ping without waiting and reports whether there was room for it,
@@ -333,7 +350,7 @@ func (o *out) background() {
 	switch {
 	case o.c.socket() != nil:
 		o.soon()
-	case o.late == nil:
+	case !o.collects():
 		o.flushing()
 	}
 }
@@ -384,6 +401,9 @@ func (o *out) broke(err error) {
 	if o.err == nil {
 		o.err = err
 		o.shut.Store(true)
+	}
+	if o.aside != nil && o.aside.timer != nil {
+		o.aside.timer.Stop()
 	}
 	o.unstick()
 	o.change()

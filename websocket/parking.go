@@ -71,13 +71,13 @@ func (p *parking) release() bool {
 
 // waits returns a number that changes with every wait for bytes, and whether the
 // connection waits for some now.
-func (c *Conn) waits() (number uint64, waiting bool) {
+func (c *Conn) waits() (number uint32, waiting bool) {
 	if c.parking.loop == nil {
 		reads := c.in.reads.Load()
-		return reads, reads&1 == 1
+		return uint32(reads), reads&1 == 1
 	}
 	s := c.parking.state.Load()
-	return s / turns, s&owned == 0 && !c.out.stuck.Load()
+	return uint32(s / turns), s&owned == 0 && !c.out.stuck.Load()
 }
 
 // park finds out how a Handler's connection is to wait. Bytes of frames that have

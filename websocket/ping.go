@@ -21,23 +21,31 @@ import (
 // writes a long message: the time begins when the ping has left.
 type pinger struct {
 	alarm alarm       // of a Handler's Conn
-	timer *time.Timer // of any other
+	own   *soloPinger // of any other
 
 	mu      sync.Mutex
 	sent    uint32        // number of the last ping
 	answer  uint32        // number of the newest ping that was answered
 	at      time.Duration // when the last ping was sent
 	round   uint64        // of the batch that the awaited ping is in
-	reads   uint64        // the Conn's wait for bytes that began before the wait for the pong
-	waiters map[uint32]chan struct{}
+	reads   uint32        // the Conn's wait for bytes that began before the wait for the pong
 	running bool
 	awaited bool // the timer waits for a pong
 
 	rtt atomic.Int64
 }
 
+// A soloPinger is what a Conn has that is not a Handler's.
+type soloPinger struct {
+	timer   *time.Timer // nil: no automatic pings
+	waiters map[uint32]chan struct{}
+}
+
 func (p *pinger) init(c *Conn) {
 	p.alarm = alarm{c: c, do: (*Conn).pingDue}
+	if c.settings.handler == nil {
+		p.own = new(soloPinger)
+	}
 	if interval := c.settings.PingInterval; interval > 0 {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -48,13 +56,13 @@ func (p *pinger) init(c *Conn) {
 
 // after has tick called once more.
 func (p *pinger) after(d time.Duration) {
-	switch h := p.alarm.c.settings.handler; {
-	case h != nil:
-		h.wheel.start(&p.alarm, d)
-	case p.timer == nil:
-		p.timer = time.AfterFunc(d, p.tick)
+	switch {
+	case p.own == nil:
+		p.alarm.c.settings.handler.wheel.start(&p.alarm, d)
+	case p.own.timer == nil:
+		p.own.timer = time.AfterFunc(d, p.tick)
 	default:
-		p.timer.Reset(d)
+		p.own.timer.Reset(d)
 	}
 }
 
@@ -104,11 +112,11 @@ func (p *pinger) next(await bool) (number uint32, payload [8]byte, answered chan
 	defer p.mu.Unlock()
 	number, payload = p.number()
 	if await {
-		if p.waiters == nil {
-			p.waiters = make(map[uint32]chan struct{})
+		if p.own.waiters == nil {
+			p.own.waiters = make(map[uint32]chan struct{})
 		}
 		answered = make(chan struct{})
-		p.waiters[number] = answered
+		p.own.waiters[number] = answered
 	}
 	return number, payload, answered
 }
@@ -123,7 +131,7 @@ func (p *pinger) number() (number uint32, payload [8]byte) {
 func (p *pinger) forget(number uint32) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.waiters, number)
+	delete(p.own.waiters, number)
 }
 
 // pong takes the payload of a pong that came.
@@ -142,15 +150,18 @@ func (p *pinger) pong(payload []byte) {
 	if number == p.sent {
 		p.rtt.Store(int64(clock() - p.at))
 	}
-	for n, answered := range p.waiters {
+	if p.own == nil {
+		return
+	}
+	for n, answered := range p.own.waiters {
 		if n <= number {
 			close(answered)
-			delete(p.waiters, n)
+			delete(p.own.waiters, n)
 		}
 	}
-	if p.awaited && p.running && p.timer != nil {
+	if p.awaited && p.running {
 		p.awaited = false
-		p.timer.Reset(max(0, p.alarm.c.settings.PingInterval-(clock()-p.at)))
+		p.own.timer.Reset(max(0, p.alarm.c.settings.PingInterval-(clock()-p.at)))
 	}
 }
 
@@ -195,17 +206,16 @@ func (p *pinger) tick() {
 }
 
 // never is a number of reads that no connection comes to.
-const never = 1<<64 - 1
+const never = 1<<32 - 1
 
 func (p *pinger) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.running = false
-	if p.timer != nil {
-		p.timer.Stop()
-	}
-	if h := p.alarm.c.settings.handler; h != nil {
-		h.wheel.stop(&p.alarm)
+	if p.own == nil {
+		p.alarm.c.settings.handler.wheel.stop(&p.alarm)
+	} else if p.own.timer != nil {
+		p.own.timer.Stop()
 	}
 }
 

@@ -132,7 +132,7 @@ func (t *turn) event(e netpoll.Event[*Conn]) {
 	}
 	if e.Readable() && c.parking.claim() {
 		if t.loop.handler.temper.blocking.Load() {
-			go workAlone(c)
+			go workAlone(c, e.HungUp())
 		} else {
 			t.work(c, e.HungUp())
 		}
@@ -140,7 +140,7 @@ func (t *turn) event(e netpoll.Event[*Conn]) {
 }
 
 // workAlone is a turn with one connection, which the caller owns.
-func workAlone(c *Conn) {
+func workAlone(c *Conn, all bool) {
 	h := c.settings.handler
 	t, _ := h.turns.Get().(*turn)
 	if t == nil {
@@ -149,7 +149,7 @@ func workAlone(c *Conn) {
 	desk := smallBuffers.Get().(*[smallBuffer]byte)
 	defer smallBuffers.Put(desk)
 	t.loop, t.desk = c.parking.loop, desk[:]
-	t.work(c, true)
+	t.work(c, all)
 	t.end()
 	t.from, t.loop, t.desk = drainer{}, nil, nil
 	h.turns.Put(t)

@@ -1,0 +1,15 @@
+package websocket
+
+// Waits is what a pong timeout is decided by: a number that changes with every
+// wait for bytes, and whether there is such a wait now. A test that sends piece by
+// piece learns from it that a piece has been read and worked on.
+func (c *Conn) Waits() (number uint64, waiting bool) { return c.waits() }
+
+// IsParked reports whether a loop waits for the connection, and nobody reads it.
+func (c *Conn) IsParked() bool {
+	_, waiting := c.waits()
+	return c.parking.loop != nil && waiting
+}
+
+// LeavesPoller reports whether the connection has left package net.
+func (c *Conn) LeavesPoller() bool { return c.socket() != nil }

@@ -1,0 +1,367 @@
+package websocket_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket"
+	"github.com/duplexgo/duplex/websocket/wstest"
+)
+
+// A host is where an http.Handler runs in a test. In memory time is fake. Over the
+// loopback it is real: a Handler's plain connections are read by its loop there,
+// and those over TLS are parked beside it.
+type host struct {
+	name   string
+	memory bool
+	tls    bool
+	narrow bool // the server's sockets hold as little as the system lets them
+}
+
+var (
+	inMemory = host{name: "memory", memory: true}
+	overLoop = host{name: "loop"}
+	overTLS  = host{name: "TLS", tls: true}
+
+	hosts = []host{inMemory, overLoop, overTLS}
+)
+
+// overHosts runs a test for each host.
+func overHosts(t *testing.T, test func(t *testing.T, h host)) {
+	for _, h := range hosts {
+		t.Run(h.name, func(t *testing.T) { inTime(t, h.memory, func(t *testing.T) { test(t, h) }) })
+	}
+}
+
+// inTime runs a test in fake time or in real time.
+func inTime(t *testing.T, fake bool, test func(t *testing.T)) {
+	if fake {
+		synctest.Test(t, test)
+	} else {
+		test(t)
+	}
+}
+
+// patience is how long something may take that must happen. In fake time that is
+// longer than anything that is waited for; in real time it only has to end a test
+// that hangs.
+func (h host) patience() time.Duration {
+	if h.memory {
+		return 24 * time.Hour
+	}
+	return 30 * time.Second
+}
+
+// within waits for a value.
+func within[T any](t testing.TB, h host, what string, ch <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-time.After(h.patience()):
+		t.Fatalf("%s did not happen within %v", what, h.patience())
+	}
+	return v
+}
+
+// eventually waits until a condition holds that nobody tells of.
+func eventually(t testing.TB, h host, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(h.patience()); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%s did not happen within %v", what, h.patience())
+		}
+	}
+}
+
+// lasted fails unless that much time has passed: exactly that in fake time; in real
+// time a loaded machine may take any time longer.
+func (h host) lasted(t testing.TB, begin time.Time, want time.Duration) {
+	t.Helper()
+	if got := time.Since(begin); got < want || h.memory && got != want {
+		t.Errorf("it took %v, want %v", got, want)
+	}
+}
+
+// short returns options whose timeouts suit the host's time: long is what they are
+// in fake time.
+func (h host) short(long time.Duration) time.Duration {
+	if h.memory {
+		return long
+	}
+	return 100 * time.Millisecond
+}
+
+// A site is a server on a host.
+type site struct {
+	host
+	t       testing.TB
+	url     string
+	connect func(ctx context.Context, network, addr string) (net.Conn, error) // without TLS
+}
+
+// run has the host serve until the test ends.
+func (h host) run(t testing.TB, handler http.Handler) *site {
+	t.Helper()
+	if h.memory {
+		s := wstest.NewServer(handler)
+		t.Cleanup(s.Close)
+		return &site{h, t, s.URL, s.Listener.DialContext}
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{host: h, t: t, url: "ws://" + ln.Addr().String()}
+	dialer := new(net.Dialer)
+	s.connect = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, ln.Addr().String())
+	}
+	if h.narrow {
+		ln = narrowListener{ln}
+	}
+	if h.tls {
+		s.url = "wss://" + ln.Addr().String()
+		ln = tls.NewListener(ln, certified())
+	}
+	srv := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
+	served := async(func() error { return srv.Serve(ln) })
+	t.Cleanup(func() {
+		srv.Close()
+		served()
+	})
+	return s
+}
+
+// A narrowListener makes the system's buffers for sending as small as they get.
+type narrowListener struct{ net.Listener }
+
+func (l narrowListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		c.(*net.TCPConn).SetWriteBuffer(1)
+	}
+	return c, err
+}
+
+// certified returns the settings of a server whose certificate nobody has signed.
+var certified = sync.OnceValue(func() *tls.Config {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "server.test"},
+		NotAfter:     time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+})
+
+var uncertified = &tls.Config{InsecureSkipVerify: true} // the certificate is our own
+
+// Dial connects a client.
+func (s *site) Dial(ctx context.Context, path string, o *websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
+	var v websocket.DialOptions
+	if o != nil {
+		v = *o
+	}
+	v.DialContext, v.TLSConfig = s.connect, uncertified
+	return websocket.Dial(ctx, s.url+path, &v)
+}
+
+// dial is Dial where it must succeed.
+func dial(t testing.TB, s *site, o *websocket.DialOptions) *websocket.Conn {
+	t.Helper()
+	c, _, err := s.Dial(bg, "/", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.CloseNow() })
+	return c
+}
+
+// stream returns a client's stream, TLS done.
+func (s *site) stream() net.Conn {
+	s.t.Helper()
+	c, err := s.connect(bg, "tcp", "server.test:80")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if !s.memory {
+		c.SetDeadline(time.Now().Add(s.patience())) // a test fails then, and does not hang
+	}
+	if s.tls {
+		c = tls.Client(c, uncertified)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// peer returns a raw client, its opening handshake done. The bytes are sent
+// together with the handshake.
+func (s *site) peer(t *testing.T, first ...[]byte) *raw {
+	t.Helper()
+	peer := handshaking(t, s.stream(), first...)
+	peer.open(t)
+	return peer
+}
+
+// A way is one in which a server's end of a connection can run. What a peer gets
+// to see, and what the application is told, must be the same in all of them.
+type way struct {
+	host
+	kind    wstest.Kind // of a Conn in memory
+	handler bool        // the end is a Handler's; else the test calls Read
+}
+
+var (
+	ways = []way{
+		{host{name: "Conn TCP", memory: true}, wstest.TCP, false},
+		{host{name: "Conn Bare", memory: true}, wstest.Bare, false},
+		{host{name: "Conn loopback"}, wstest.TCP, false},
+		{host{name: "Conn TLS", tls: true}, wstest.TCP, false},
+		{host{name: "Handler memory", memory: true}, wstest.TCP, true},
+		{host{name: "Handler loop"}, wstest.TCP, true},
+		{host{name: "Handler TLS", tls: true}, wstest.TCP, true},
+	}
+)
+
+// overWays runs a test for each way.
+func overWays(t *testing.T, test func(t *testing.T, w way)) {
+	for _, w := range ways {
+		t.Run(w.name, func(t *testing.T) { inTime(t, w.memory, func(t *testing.T) { test(t, w) }) })
+	}
+}
+
+// An end is a server's end under test.
+type end struct {
+	*websocket.Conn
+	way
+	t        testing.TB
+	messages chan string // of a Handler
+	closed   chan error  // of a Handler
+}
+
+// against returns a server's end and the peer that the test plays, a client.
+func (w way) against(t *testing.T, o *websocket.Options) (*end, *raw) {
+	t.Helper()
+	if w.memory && !w.handler {
+		c, peer := against(t, w.kind, true, o)
+		return &end{Conn: c, way: w, t: t}, peer
+	}
+	e, s := w.serve(t, o)
+	peer := s.peer(t)
+	e.Conn = within(t, w.host, "Open", e.opened)
+	return e.end, peer
+}
+
+// pair returns a server's end and a client.
+func (w way) pair(t *testing.T, o *websocket.Options) (e *end, client *websocket.Conn) {
+	t.Helper()
+	if w.memory && !w.handler {
+		client, server := pair(t, w.kind, o)
+		return &end{Conn: server, way: w, t: t}, client
+	}
+	opening, s := w.serve(t, o)
+	v := new(websocket.DialOptions)
+	if o != nil {
+		v.Options = *o
+	}
+	client = dial(t, s, v)
+	opening.Conn = within(t, w.host, "Open", opening.opened)
+	return opening.end, client
+}
+
+// An opening is an end that is still to come.
+type opening struct {
+	*end
+	opened chan *websocket.Conn
+}
+
+// serve runs a server for one connection.
+func (w way) serve(t testing.TB, o *websocket.Options) (*opening, *site) {
+	var v websocket.AcceptOptions
+	if o != nil {
+		v.Options = *o
+	}
+	e := &opening{
+		end:    &end{way: w, t: t, messages: make(chan string, 10_000), closed: make(chan error, 1)},
+		opened: make(chan *websocket.Conn, 1),
+	}
+	var h http.Handler = &websocket.Handler{
+		AcceptOptions: v,
+		Open:          func(c *websocket.Conn, _ *http.Request) { e.opened <- c },
+		Message:       func(_ *websocket.Conn, _ websocket.MessageType, p []byte) { e.messages <- string(p) },
+		Close:         func(_ *websocket.Conn, err error) { e.closed <- err },
+	}
+	if !w.handler {
+		h = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if c, err := websocket.Accept(rw, r, &v); err == nil {
+				t.Cleanup(func() { c.CloseNow() })
+				e.opened <- c
+			}
+		})
+	}
+	return e, w.run(t, h)
+}
+
+// read fails unless the next message is this one.
+func (e *end) read(want string) {
+	e.t.Helper()
+	p, err := e.next()
+	if err != nil {
+		e.t.Fatalf("no message, but %v", err)
+	}
+	if p != want {
+		e.t.Fatalf("got %d bytes %.40q, want %d bytes %.40q", len(p), p, len(want), want)
+	}
+}
+
+// next returns the next message, or how the connection ended.
+func (e *end) next() (string, error) {
+	if !e.handler {
+		ctx, cancel := context.WithTimeout(bg, e.patience())
+		defer cancel()
+		_, p, err := e.Read(ctx)
+		return string(p), err
+	}
+	select {
+	case p := <-e.messages:
+		return p, nil
+	case err := <-e.closed:
+		e.closed <- err
+		select {
+		case p := <-e.messages: // they came before
+			return p, nil
+		default:
+			return "", err
+		}
+	case <-time.After(e.patience()):
+		return "", errors.New("neither a message nor the end came")
+	}
+}
+
+// reading has the end read on, which a Handler's does anyhow, and returns a
+// function that waits for the next message or error.
+func (e *end) reading() func() error {
+	return async(func() error { _, err := e.next(); return err })
+}
