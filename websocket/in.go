@@ -12,7 +12,7 @@ import (
 )
 
 // in is the receiving half of a Conn. One goroutine at a time owns it: the one
-// that has put a token into lock.
+// that has the lock or, in a Handler's Conn, that owns the connection.
 //
 // Bytes go one way, and whatever step a context stops, the next call goes on at
 // the same byte:
@@ -27,7 +27,7 @@ import (
 //	buf[r:w] is still to be used; buf is nil while there is nothing in it
 type in struct {
 	c      *Conn
-	lock   chan struct{}
+	lock   lock
 	turns  uint64            // calls that have owned it
 	source io.Reader         // the stream, or a pump before it
 	desk   []byte            // lent by a turn for buf
@@ -57,7 +57,7 @@ type stoppable interface{ SetReadDeadline(time.Time) error }
 // newIn returns the receiving half of a connection whose application or whose own
 // goroutine reads.
 func newIn(c *Conn, buffered []byte) *in {
-	in := &in{c: c, lock: make(chan struct{}, 1), dec: c.settings.decoder()}
+	in := &in{c: c, dec: c.settings.decoder()}
 	if s, ok := c.stream.(stoppable); ok && s.SetReadDeadline(time.Time{}) == nil {
 		in.source, in.watch.source = c.stream, s
 		in.lender, _ = c.stream.(*netpoll.Blocking)
@@ -98,18 +98,9 @@ func (in *in) keep(b []byte) {
 
 // acquire makes the caller the owner of the receiving half.
 func (in *in) acquire(ctx context.Context) error {
-	if in.c.settings.handler != nil {
-		return errHandled
-	}
 	done := ctx.Done() // a nil ctx panics here, and not with the lock held
-	select {
-	case in.lock <- struct{}{}:
-	default:
-		select {
-		case in.lock <- struct{}{}:
-		case <-done:
-			return ctx.Err()
-		}
+	if !in.lock.acquire(done) {
+		return ctx.Err()
 	}
 	err := in.err
 	switch {
@@ -134,7 +125,7 @@ func (in *in) release() {
 	if in.r == in.w {
 		in.giveBack()
 	}
-	<-in.lock
+	in.lock.release()
 	if in.c.ending.ended() {
 		in.letGo()
 	}
@@ -143,11 +134,9 @@ func (in *in) release() {
 // letGo forgets the caller's context once the connection is over: it may live for
 // as long as the program, and would keep the Conn alive.
 func (in *in) letGo() {
-	select {
-	case in.lock <- struct{}{}:
+	if in.lock.try() { // else whoever has it calls release
 		in.watch.end()
-		<-in.lock
-	default: // whoever has it calls release
+		in.lock.release()
 	}
 }
 
@@ -187,6 +176,10 @@ func (in *in) fail(err error) error {
 // message appends the next message to dst. When it is stopped, what has come is
 // kept in part.
 func (in *in) message(dst []byte) (MessageType, []byte, error) {
+	if typ, p, ok, err := in.whole(); ok || err != nil {
+		in.reader = nil
+		return typ, append(dst, p...), err
+	}
 	if err := in.next(!in.taken); err != nil {
 		return 0, dst, err
 	}
@@ -206,11 +199,6 @@ func (in *in) message(dst []byte) (MessageType, []byte, error) {
 // there in one frame, else gathered in a buffer that the turn lends. The slice is
 // good until the next call.
 func (in *in) take(t *turn) (MessageType, []byte, error) {
-	if in.r == in.w && !in.open && in.control == 0 {
-		if err := in.fill(); err != nil {
-			return 0, nil, err
-		}
-	}
 	if typ, p, ok, err := in.whole(); ok || err != nil {
 		return typ, p, err
 	}
@@ -231,10 +219,15 @@ func (in *in) take(t *turn) (MessageType, []byte, error) {
 }
 
 // whole returns the next message as it lies in buf, if that is one frame and all
-// of it is there.
+// of it is there after one read at most.
 func (in *in) whole() (typ MessageType, p []byte, ok bool, err error) {
 	if in.open || in.control != 0 {
 		return 0, nil, false, nil
+	}
+	if in.r == in.w {
+		if err := in.fill(); err != nil {
+			return 0, nil, false, err
+		}
 	}
 	h, n, err := wire.ParseHeader(in.buf[in.r:in.w])
 	if err != nil || !h.Fin || h.Opcode != wire.OpText && h.Opcode != wire.OpBinary || h.Length > int64(in.w-in.r-n) {
@@ -246,7 +239,10 @@ func (in *in) whole() (typ MessageType, p []byte, ok bool, err error) {
 	begin := in.r + n
 	in.r = begin + int(h.Length)
 	p = in.buf[begin:in.r:in.r]
-	return MessageType(h.Opcode), p, true, in.checked(p)
+	if err := in.checked(p); err != nil {
+		return 0, nil, false, err
+	}
+	return MessageType(h.Opcode), p, true, nil
 }
 
 // ready reports whether all of the next frame has been read.
@@ -492,9 +488,7 @@ func (in *in) discard() {
 // own makes Close the owner of the receiving half. It reports false when the
 // connection has ended.
 func (in *in) own() bool {
-	select {
-	case in.lock <- struct{}{}:
-	case <-in.c.ending.done:
+	if !in.lock.acquire(in.c.ending.done) {
 		return false
 	}
 	if in.err != nil {

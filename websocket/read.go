@@ -22,6 +22,9 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 // message's slice it allocates nothing once that is large enough. On an error it
 // returns dst as it was; what had come of the message is kept by the Conn.
 func (c *Conn) AppendRead(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+	if c.settings.handler != nil {
+		return 0, dst, errHandled
+	}
 	if err := c.in.acquire(ctx); err != nil {
 		return 0, dst, err
 	}
@@ -41,6 +44,9 @@ func (c *Conn) AppendRead(ctx context.Context, dst []byte) (MessageType, []byte,
 // thrown away, unless it was a context that stopped it: then Reader goes on with
 // that message. The reader is good until the next call of Reader or Read.
 func (c *Conn) Reader(ctx context.Context) (MessageType, io.Reader, error) {
+	if c.settings.handler != nil {
+		return 0, nil, errHandled
+	}
 	if err := c.in.acquire(ctx); err != nil {
 		return 0, nil, err
 	}
