@@ -43,6 +43,9 @@ std push/... websocket websocket/wstest go.uber.org/goleak github.com/chromedp/.
 std push push/protocol push/console websocket github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
 go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
+# The comparison may have what it compares, and nobody may have the comparison.
+std websocket bench/... github.com/gobwas/ws github.com/gorilla/websocket github.com/lxzan/gws < bench/...
+
 # Tests against others, and of the repository itself.
 std websocket push go.uber.org/goleak github.com/chromedp/... < peers:test
 std < .:test
@@ -206,6 +209,9 @@ func TestImportsAreChecked(t *testing.T) {
 		{"push/console/console_test.go", "github.com/chromedpx/x", "push/console/console_test.go imports github.com/chromedpx/x"},
 		{"cmd/duplex/main.go", "github.com/spf13/cobra", ""},
 		{"cmd/duplex/main.go", "github.com/spf13/cobra/doc", "cmd/duplex/main.go imports github.com/spf13/cobra/doc"},
+		{"bench/server/gws.go", "github.com/lxzan/gws", ""},
+		{"bench/server/gws.go", own + "push", "bench/server/gws.go imports " + own + "push"},
+		{"cmd/duplex/main.go", own + "bench/load", "cmd/duplex/main.go imports " + own + "bench/load"},
 		{"peers/python_test.go", own + "cmd/duplex", "peers/python_test.go imports " + own + "cmd/duplex"},
 	} {
 		rules, err := parsePolicy(policy)

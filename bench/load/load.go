@@ -1,0 +1,321 @@
+// Package load makes a server work, checks every answer, and measures what it cost
+// the server: processor time for each message, memory for each connection, or how
+// long another message had to wait.
+//
+// Plain connections are one thread over epoll, so that hundreds of thousands of
+// messages a second leave a processor to the server; see crowd. TLS connections
+// have a goroutine each; see staff. What is measured is the server's own time, so
+// the generator may be slower than the server, but must not change what it meets.
+package load
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/duplexgo/duplex/bench/control"
+)
+
+// A Kind is what a Job does.
+type Kind string
+
+const (
+	Echo      Kind = "echo"      // every connection has Window messages in flight
+	Broadcast Kind = "broadcast" // the first connection has, and all get them
+	Idle      Kind = "idle"      // what the connections cost that do nothing
+	Block     Kind = "block"     // how one connection fares while the callbacks of all others block
+)
+
+// A Job is one measurement of one server.
+type Job struct {
+	Kind   Kind
+	Addr   string // host:port
+	Path   string
+	TLS    bool
+	Mirror bool // the server sends back the frames themselves, masked: see server.Contestant
+
+	Conns  int // in all; for Block, those that block
+	Size   int // of a payload, in bytes
+	Window int // messages in flight
+
+	Warm     time.Duration // before the measurement
+	Duration time.Duration // of the measurement
+	Settle   time.Duration // until connections count as idle
+	Patience time.Duration // until a message that has not come is lost
+
+	PID     int            // of the server
+	Control control.Client // of the server; needed for Idle and for Profile
+	Profile string         // the file for the server's CPU profile, or ""
+}
+
+func (j Job) broadcast() bool { return j.Kind == Broadcast }
+
+// A Result is what a Job has measured. What does not belong to its kind is zero.
+type Result struct {
+	Messages  uint64        // that came while it was measured; for Broadcast, deliveries
+	Wall      time.Duration // how long that took
+	Server    time.Duration // processor time of the server meanwhile
+	Generator time.Duration // that of the generator
+	Switches  int64         // context switches of the server
+
+	// How long a turn took, from its first byte sent to its last received; for
+	// Block, a message on the connection that does not block, from the time that it
+	// should have been sent.
+	P50, P99, Max time.Duration
+
+	// Memory is for each kind of idle connection what the server holds more than
+	// without it; divide by Conns.
+	Fresh, Used control.Memory `json:",omitzero"`
+	Conns       int
+}
+
+// A generator has connections and makes them work.
+type generator interface {
+	limit(messages uint64)     // lets each connection that sends send so many messages in all
+	run(d time.Duration) error // works for a time, and leaves the work going
+	drain() error              // waits for what is in flight, and for all that limit allows
+	messages() uint64          // how many have come
+	latency() *histogram       // of the turns
+	resetLatency()
+	close()
+}
+
+func newGenerator(j Job) (generator, error) {
+	if j.TLS {
+		return newStaff(j)
+	}
+	return newCrowd(j)
+}
+
+// Run does a Job. An answer that is wrong, missing or too much is an error.
+func Run(j Job) (Result, error) {
+	if j.Conns < 1 || j.Window < 1 || j.Patience <= 0 {
+		return Result{}, fmt.Errorf("a job needs connections, a window and patience: %+v", j)
+	}
+	switch j.Kind {
+	case Echo, Broadcast:
+		return runTurns(j)
+	case Idle:
+		return runIdle(j)
+	case Block:
+		return runBlock(j)
+	}
+	return Result{}, fmt.Errorf("there is no kind of job %q", j.Kind)
+}
+
+// runTurns measures while messages go round.
+func runTurns(j Job) (Result, error) {
+	g, err := newGenerator(j)
+	if err != nil {
+		return Result{}, err
+	}
+	defer g.close()
+	if err := work(g, j, j.Warm); err != nil {
+		return Result{}, err
+	}
+	g.resetLatency()
+	r, err := measure(j, g.messages, func() error { return work(g, j, j.Duration) })
+	if err != nil {
+		return Result{}, err
+	}
+	r.setLatency(g.latency())
+	if err := g.drain(); err != nil {
+		return Result{}, err
+	}
+	return r, nil
+}
+
+// work lets messages go round for a time, and longer until there are as many as
+// connections: of long messages on a busy machine fewer would tell nothing.
+func work(g generator, j Job, d time.Duration) error {
+	before := g.messages()
+	if err := g.run(d); err != nil {
+		return err
+	}
+	for start := time.Now(); g.messages()-before < uint64(j.Conns); {
+		if time.Since(start) > j.Patience {
+			return fmt.Errorf("%d messages came within %v, fewer than there are connections", g.messages()-before, d+j.Patience)
+		}
+		if err := g.run(10 * time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure takes the server's and the generator's clocks before and after the work.
+func measure(j Job, messages func() uint64, work func() error) (r Result, err error) {
+	if j.Profile != "" {
+		if err := j.Control.Profile(j.Profile); err != nil {
+			return r, err
+		}
+	}
+	before, err := readClocks(j.PID, messages)
+	if err != nil {
+		return r, err
+	}
+	if err := work(); err != nil {
+		return r, err
+	}
+	after, err := readClocks(j.PID, messages)
+	if err != nil {
+		return r, err
+	}
+	r = Result{
+		Messages:  after.messages - before.messages,
+		Wall:      after.wall.Sub(before.wall),
+		Server:    after.server - before.server,
+		Generator: after.generator - before.generator,
+		Switches:  after.switches - before.switches,
+		Conns:     j.Conns,
+	}
+	if j.Profile != "" {
+		err = j.Control.Profile("")
+	}
+	return r, err
+}
+
+type clocks struct {
+	wall              time.Time
+	server, generator time.Duration
+	switches          int64
+	messages          uint64
+}
+
+// readClocks reads the slow one first: what is in flight meanwhile is handled and
+// not counted, before the measurement and at its end alike.
+func readClocks(pid int, messages func() uint64) (c clocks, err error) {
+	if c.switches, err = switches(pid); err != nil {
+		return c, err
+	}
+	if c.generator, err = cpuTime(os.Getpid()); err != nil {
+		return c, err
+	}
+	if c.server, err = cpuTime(pid); err != nil {
+		return c, err
+	}
+	c.messages = messages()
+	c.wall = time.Now()
+	return c, nil
+}
+
+func (r *Result) setLatency(h *histogram) {
+	r.P50, r.P99, r.Max = h.quantile(0.5), h.quantile(0.99), h.max
+}
+
+// exchanged is how many messages a connection echoes to count as used.
+const exchanged = 4
+
+// few is how many connections there are before memory is measured for the first
+// time: more than do their handshakes at once, so that what a server makes once, or
+// for each that it accepts at once, is there already.
+const few = 2 * connecting
+
+// runIdle measures memory: with a few connections that have been used; with Conns
+// more that have done their handshakes; and with the same after each has exchanged
+// some messages.
+func runIdle(j Job) (r Result, err error) {
+	first := j
+	first.Conns = few
+	users, err := newGenerator(first)
+	if err != nil {
+		return r, err
+	}
+	defer users.close()
+	users.limit(exchanged)
+	if err := users.drain(); err != nil {
+		return r, err
+	}
+	time.Sleep(j.Settle)
+	base, err := j.Control.Memory()
+	if err != nil {
+		return r, err
+	}
+	g, err := newGenerator(j)
+	if err != nil {
+		return r, err
+	}
+	defer g.close()
+	r.Conns = j.Conns
+	if r.Fresh, err = settled(j, base); err != nil {
+		return r, err
+	}
+	g.limit(exchanged)
+	if err := g.drain(); err != nil {
+		return r, err
+	}
+	r.Used, err = settled(j, base)
+	return r, err
+}
+
+func settled(j Job, base control.Memory) (control.Memory, error) {
+	time.Sleep(j.Settle)
+	m, err := j.Control.Memory()
+	return m.Sub(base), err
+}
+
+// probeEvery is the time between two messages on the connection that does not
+// block, and probeSize their size: /block echoes so short a message at once.
+const (
+	probeEvery = 2 * time.Millisecond
+	probeSize  = 32
+)
+
+// runBlock makes all callbacks block at once, again and again, and measures how
+// long the messages of one more connection take meanwhile.
+func runBlock(j Job) (Result, error) {
+	probeJob := j
+	probeJob.Size = probeSize
+	p, err := newPattern(probeSize, j.Mirror)
+	if err != nil {
+		return Result{}, err
+	}
+	probe, err := call(probeJob, uint64(j.Conns), p)
+	if err != nil {
+		return Result{}, err
+	}
+	defer probe.below.Close()
+	g, err := newGenerator(j)
+	if err != nil {
+		return Result{}, err
+	}
+	defer g.close()
+	var h histogram
+	if err := probe.pace(j.Warm, &h); err != nil {
+		return Result{}, err
+	}
+	h = histogram{}
+	probing := make(chan error, 1)
+	r, err := measure(j, g.messages, func() error {
+		go func() { probing <- probe.pace(j.Duration, &h) }()
+		return g.run(j.Duration)
+	})
+	if err != nil {
+		return Result{}, err
+	}
+	if err := <-probing; err != nil {
+		return Result{}, err
+	}
+	r.setLatency(&h)
+	return r, g.drain()
+}
+
+// pace sends a message every probeEvery for a time. One that could not be sent in
+// time, since the one before it was still on its way, is as late as that made it.
+func (c *caller) pace(d time.Duration, h *histogram) error {
+	start := time.Now()
+	free := start // when the message before came back
+	for due := start; due.Sub(start) < d; due = due.Add(probeEvery) {
+		from := due
+		if free.Before(due) {
+			time.Sleep(time.Until(due))
+			from = time.Now() // that this process was woken late is not the server's doing
+		}
+		if err := c.turn(1); err != nil {
+			return err
+		}
+		free = time.Now()
+		h.add(free.Sub(from))
+	}
+	return nil
+}
