@@ -47,6 +47,7 @@ func goals() []goal {
 		goal{name: "echo-32-16: callbacks to the best other library", who: callbacks, mode: "echo-32-16", rivals: others, bound: 0.1},
 		goal{name: "echo-1m: callbacks to the best of all", who: callbacks, mode: "echo-1m", rivals: append(floor, others...), bound: 1.1},
 		goal{name: "tls-32: callbacks to the best other library", who: callbacks, mode: "tls-32", rivals: others, bound: 0.9},
+		goal{name: "tls-32-16: callbacks to the best other library", who: callbacks, mode: "tls-32-16", rivals: others, bound: 0.9},
 		goal{name: "tls-1k: callbacks to the best other library", who: callbacks, mode: "tls-1k", rivals: others, bound: 0.9},
 		goal{name: "broadcast-8: callbacks to the best other library", who: callbacks, mode: "broadcast-8", rivals: others, bound: 0.2})
 	for _, m := range modes(options{}) {

@@ -64,6 +64,7 @@ func modes(o options) []mode {
 		echo("echo-16k", "16 KiB", 64, 16<<10, 1),
 		echo("echo-1m", "1 MiB", 64, 1<<20, 1),
 		overTLS(echo("32", "32 B, 64 conns", 64, 32, 1)),
+		overTLS(echo("32-16", "32 B, 16 in flight", 64, 32, 16)),
 		overTLS(echo("1k", "1 KiB", 64, 1<<10, 1)),
 		broadcast("broadcast-1", "1 in flight", 1),
 		broadcast("broadcast-8", "8 in flight", 8),

@@ -190,7 +190,8 @@ func (l *loop) watch() {
 			idle++
 		}
 		late, last = t, state
-		if idle >= lingering || l.closed {
+		// Not in the middle of events, where nobody would start another watcher.
+		if idle >= lingering && !l.working || l.closed {
 			l.watched = false
 			l.mu.Unlock()
 			return

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -99,6 +100,9 @@ func (t *turn) wait() bool {
 		t.end() // a loop that waits holds no large buffer
 	}
 	clear(t.events)
+	if l.handler.temper.blocking.Load() {
+		runtime.Gosched() // to those who do the work: more events come meanwhile
+	}
 	events, err := l.poller.Wait(t.events[:0], len(t.queue) == 0)
 	if err != nil {
 		panic("websocket: waiting for events: " + err.Error()) // the poller is the loop's own: cannot be

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 
 	"github.com/duplexgo/duplex/websocket"
 )
@@ -84,7 +85,5 @@ func duplexRead(c *websocket.Conn, message func(websocket.MessageType, []byte)) 
 
 // duplexBroadcast sends one message to many.
 func duplexBroadcast(to []*websocket.Conn, t websocket.MessageType, p []byte) {
-	for _, c := range to {
-		c.Write(context.Background(), t, p)
-	}
+	websocket.Broadcast(slices.Values(to), websocket.Prepare(t, p))
 }
