@@ -94,6 +94,9 @@ func (c *Conn) CloseNow() error {
 // ended: of a connection that was cut that is the reason for it, not what reading
 // from a closed stream returns. Only the one who reads calls it.
 func (c *Conn) end(err error) error {
+	if cause := c.ending.cause(); cause != nil {
+		return cause // nothing can be said any more
+	}
 	var broken *Error
 	var panicked *PanicError
 	if frame, ok := err.(*closeFrame); ok {
@@ -147,7 +150,9 @@ func (c *Conn) finish(err error, first bool) {
 		c.awaitEnd(err)
 		return
 	}
-	c.in.drain()
+	if c.in != nil { // else it was cut while it was parked
+		c.in.drain()
+	}
 	c.cut(err)
 }
 

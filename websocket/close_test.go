@@ -21,18 +21,18 @@ import (
 
 // RFC 6455, 7.1.1: the server ends the stream first, the client waits for that.
 func TestCloseOrder(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
-		result := async(func() error { return c.Close(4000, "bye") })
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
+		result := e.closing(4000, "bye")
 		peer.want("close 4000 bye")
 		peer.send(peer.close(4000, ""))
 		peer.want("end") // before this end has closed anything
-		peer.s.Close()
+		peer.Close()
 		if err := result(); err != nil {
 			t.Errorf("Close: %v", err)
 		}
-		wantClose(t, reading(c)(), websocket.CloseError{Code: 4000, Reason: "bye", Local: true})
-		wantClose(t, c.Write(bg, websocket.Text, nil), websocket.CloseError{Code: 4000, Reason: "bye", Local: true})
+		wantClose(t, e.reading()(), websocket.CloseError{Code: 4000, Reason: "bye", Local: true})
+		wantClose(t, e.Write(bg, websocket.Text, nil), websocket.CloseError{Code: 4000, Reason: "bye", Local: true})
 	})
 	overKinds(t, func(t *testing.T, kind wstest.Kind) {
 		c, peer := against(t, kind, false, nil)
@@ -54,37 +54,35 @@ func TestCloseOrder(t *testing.T) {
 // The peer closes: its code is answered, whatever it is, and Read tells it.
 func TestPeerCloses(t *testing.T) {
 	codes := []websocket.CloseCode{1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999}
-	for _, code := range codes {
-		overKinds(t, func(t *testing.T, kind wstest.Kind) {
-			c, peer := against(t, kind, true, nil)
+	overWays(t, func(t *testing.T, w way) {
+		for _, code := range codes {
+			e, peer := w.against(t, nil)
 			peer.send(peer.close(code, "so long"))
-			end := reading(c)
+			end := e.reading()
 			peer.want(fmt.Sprintf("close %d", code), "end")
-			peer.s.Close()
+			peer.Close()
 			want := websocket.CloseError{Code: code, Reason: "so long"}
 			wantClose(t, end(), want)
-			wantClose(t, c.Close(1000, ""), want)
-		})
-	}
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
+			wantClose(t, e.closing(1000, "")(), want)
+		}
+		e, peer := w.against(t, nil)
 		peer.send(peer.frame(true, wire.OpClose, ""))
-		end := reading(c)
+		end := e.reading()
 		if h, p, err := peer.ReadFrame(); err != nil || h.Opcode != wire.OpClose || len(p) > 0 {
 			t.Errorf("got %v %x, %v, want an empty close frame", h.Opcode, p, err)
 		}
-		peer.s.Close()
+		peer.Close()
 		wantClose(t, end(), websocket.CloseError{Code: websocket.CloseNoStatus})
 	})
 }
 
 func TestCloseWithoutCode(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, peer := against(t, wstest.TCP, true, nil)
-		result := async(func() error { return c.Close(websocket.CloseNoStatus, "not sent") })
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
+		result := e.closing(websocket.CloseNoStatus, "not sent")
 		peer.want("close 1005") // that is: empty
 		peer.send(peer.frame(true, wire.OpClose, ""))
-		peer.s.Close()
+		peer.Close()
 		if err := result(); err != nil {
 			t.Error(err)
 		}
@@ -128,26 +126,29 @@ func TestCloseReason(t *testing.T) {
 
 // Attack 12: no answer to a close frame.
 func TestCloseTimeout(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
-		pinged := async(func() int { // everything but an answer
+	overWays(t, func(t *testing.T, w way) {
+		timeout := w.short(5 * time.Second)
+		e, peer := w.against(t, &websocket.Options{CloseTimeout: timeout})
+		sent := async(func() int { // everything but an answer
 			for n := 0; ; n++ {
-				if _, err := peer.s.Write(peer.text("more")); err != nil {
+				if peer.trySend(peer.text("more")) != nil {
 					return n
 				}
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(timeout / 50) // else fake time would stand still
 			}
 		})
 		begin := time.Now()
-		err := c.Close(1000, "")
-		if got := time.Since(begin); got != 5*time.Second {
-			t.Errorf("Close took %v, want 5s", got)
+		result := e.closing(1000, "")
+		peer.want("close 1000")
+		err := result()
+		for err == nil { // a Handler's callbacks have got what came before
+			err = e.reading()()
 		}
+		w.lasted(t, begin, timeout)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		peer.want("close 1000")
-		pinged()
+		sent()
 	})
 	// A server that answers and does not end the stream holds a client up no longer.
 	overKinds(t, func(t *testing.T, kind wstest.Kind) {
@@ -311,13 +312,15 @@ func TestCloseReadsAndDiscards(t *testing.T) {
 
 // Attack 12: data after a close frame is not data any more.
 func TestDataAfterClose(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
-		peer.s.Peer().ResetUnread(true)
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
+		if peer.s != nil {
+			peer.s.Peer().ResetUnread(true) // as the system's sockets do
+		}
 		peer.send(peer.close(1000, ""), peer.frame(true, wire.OpPing, "late"), peer.text("late"), []byte{0xFF, 0xFF, 0xFF})
-		end := reading(c)
+		end := e.reading()
 		peer.want("close 1000", "end")
-		peer.s.Close()
+		peer.Close()
 		wantClose(t, end(), websocket.CloseError{Code: 1000})
 	})
 }
@@ -325,25 +328,30 @@ func TestDataAfterClose(t *testing.T) {
 // After a violation the peer gets the close frame though it goes on sending: a
 // reset must not overtake it. It is listened to for a second, no longer.
 func TestViolationLingers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, peer := against(t, wstest.TCP, true, nil)
-		peer.s.Peer().ResetUnread(true)
+	overWays(t, func(t *testing.T, w way) {
+		if w.kind == wstest.Bare {
+			return // without a half-close the end is at once
+		}
+		e, peer := w.against(t, nil)
+		if peer.s != nil {
+			peer.s.Peer().ResetUnread(true)
+		}
 		begin := time.Now()
-		end := reading(c)
+		end := e.reading()
 		flood := async(func() time.Duration {
-			if _, err := peer.s.Write([]byte{0x83, 0x80, 0, 0, 0, 0}); err != nil {
+			if err := peer.trySend([]byte{0x83, 0x80, 0, 0, 0, 0}); err != nil {
 				t.Error(err)
 			}
 			for {
-				if _, err := peer.s.Write(bytes.Repeat(peer.text("more"), 100)); err != nil {
+				if peer.trySend(bytes.Repeat(peer.text("more"), 100)) != nil {
 					return time.Since(begin)
 				}
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(10 * time.Millisecond) // else fake time would stand still
 			}
 		})
 		peer.want("close 1002 *", "end")
 		wantError(t, end(), websocket.CloseProtocolError)
-		if got := flood(); got < time.Second || got > 1100*time.Millisecond {
+		if got := flood(); got < time.Second || w.memory && got > 1100*time.Millisecond {
 			t.Errorf("listened to for %v, want 1s", got)
 		}
 	})
@@ -384,20 +392,17 @@ func TestBothClose(t *testing.T) {
 // Attack 22: a peer that has stopped reading does not hold Close up beyond its
 // timeout.
 func TestCloseBehindAStuckWrite(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
-		peer.s.Peer().SetBuffer(0)
-		wrote := async(func() error { return c.Write(bg, websocket.Binary, []byte(message(1<<20))) })
-		synctest.Wait()
+	overWays(t, func(t *testing.T, w way) {
+		timeout := w.short(5 * time.Second)
+		e, peer := w.against(t, &websocket.Options{CloseTimeout: timeout})
+		wrote := e.stick(peer)
 		begin := time.Now()
-		err := c.Close(1000, "")
-		if got := time.Since(begin); got != 5*time.Second {
-			t.Errorf("Close took %v, want 5s", got)
-		}
+		err := e.closing(1000, "")()
+		w.lasted(t, begin, timeout)
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("Close: %v", err)
 		}
-		if err := wrote(); err == nil {
+		if err := wrote(); err == nil && !w.parked() {
 			t.Error("the stuck Write returned nil")
 		}
 	})
@@ -440,6 +445,41 @@ func TestCloseNowStopsEverything(t *testing.T) {
 	})
 }
 
+// Writes that wait for their turn behind a peer that takes nothing end with the
+// connection, whoever ends it.
+func TestCloseNowStopsWrites(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
+		first := e.stick(peer)
+		var waiting []func() error
+		for range 3 {
+			waiting = append(waiting, async(func() error {
+				for {
+					if err := e.Write(bg, websocket.Binary, make([]byte, 100_000)); err != nil {
+						return err
+					}
+				}
+			}))
+		}
+		end := e.reading()
+		if err := e.CloseNow(); err != nil && !w.tls { // TLS has its own opinion of a close behind a write
+			t.Errorf("CloseNow: %v", err)
+		}
+		want := websocket.CloseError{Code: websocket.CloseAbnormal, Local: true}
+		for _, wait := range append(waiting, end) {
+			wantClose(t, wait(), want)
+		}
+		if err := first(); !w.parked() {
+			wantClose(t, err, want)
+		}
+		wantClose(t, e.Ping(bg), want)
+		wantClose(t, e.Write(bg, websocket.Text, nil), want)
+		if err := e.CloseNow(); err != nil {
+			t.Errorf("a second CloseNow: %v", err)
+		}
+	})
+}
+
 func TestCloseNowDropsWhatWasBuffered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := against(t, wstest.TCP, true, nil)
@@ -452,41 +492,26 @@ func TestCloseNowDropsWhatWasBuffered(t *testing.T) {
 
 // Attack 25: write, close, ping and read at once, from every side.
 func TestEverythingAtOnce(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		for i := range 20 {
-			client, server := pair(t, kind, &websocket.Options{PingInterval: time.Millisecond})
+	overWays(t, func(t *testing.T, w way) {
+		rounds := 20
+		if !w.memory {
+			rounds = 4 // in real time
+		}
+		for i := range rounds {
+			server, client := w.pair(t, &websocket.Options{PingInterval: time.Millisecond})
 			var all sync.WaitGroup
-			for _, c := range []*websocket.Conn{client, server} {
-				for range 3 {
-					all.Go(func() {
-						for c.Write(bg, websocket.Text, []byte(message(100))) == nil {
-							time.Sleep(200 * time.Microsecond)
-						}
-					})
-					all.Go(func() {
-						for {
-							ctx, cancel := context.WithTimeout(bg, time.Millisecond)
-							_, _, err := c.Read(ctx)
-							cancel()
-							if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-								return
-							}
-						}
-					})
+			for range 3 {
+				busily(&all, client)
+				busily(&all, server.Conn)
+				all.Go(func() { readBriefly(client) })
+				if !w.handler {
+					all.Go(func() { readBriefly(server.Conn) })
 				}
-				all.Go(func() {
-					for c.Ping(bg) == nil {
-						time.Sleep(time.Millisecond) // fake time passes only while all wait
-					}
-				})
-				all.Go(func() {
-					w, err := c.Writer(bg, websocket.Binary)
-					if err == nil {
-						io.Copy(w, strings.NewReader(message(20_000)))
-						w.Close()
-					}
-				})
 			}
+			all.Go(func() {
+				for w.handler && server.reading()() == nil {
+				}
+			})
 			for range 2 {
 				all.Go(func() {
 					time.Sleep(20 * time.Millisecond)
@@ -504,4 +529,36 @@ func TestEverythingAtOnce(t *testing.T) {
 			all.Wait()
 		}
 	})
+}
+
+// busily writes and pings until the connection ends.
+func busily(all *sync.WaitGroup, c *websocket.Conn) {
+	all.Go(func() {
+		for c.Write(bg, websocket.Text, []byte(message(100))) == nil {
+			time.Sleep(200 * time.Microsecond)
+		}
+	})
+	all.Go(func() {
+		for c.Ping(bg) == nil {
+			time.Sleep(time.Millisecond) // fake time passes only while all wait
+		}
+	})
+	all.Go(func() {
+		if w, err := c.Writer(bg, websocket.Binary); err == nil {
+			io.Copy(w, strings.NewReader(message(20_000)))
+			w.Close()
+		}
+	})
+}
+
+// readBriefly reads under contexts that end soon.
+func readBriefly(c *websocket.Conn) {
+	for {
+		ctx, cancel := context.WithTimeout(bg, time.Millisecond)
+		_, _, err := c.Read(ctx)
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			return
+		}
+	}
 }

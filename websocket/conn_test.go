@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,9 +26,9 @@ import (
 )
 
 func TestEchoSizes(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		client, server := pair(t, kind, nil)
-		end := echoing(server)
+	overWays(t, func(t *testing.T, w way) {
+		server, client := w.pair(t, nil)
+		end := server.echoing()
 		for _, n := range []int{0, 1, 125, 126, 4081, 4096, 4097, 65535, 65536, 100_000, 1 << 20} {
 			sent := async(func() error { return client.Write(bg, websocket.Binary, []byte(message(n))) })
 			typ, p, err := client.Read(bg)
@@ -101,6 +103,59 @@ func readStopped(t *testing.T, c *websocket.Conn, rng *rand.Rand) (string, int) 
 		}
 		copy(dst[:cap(dst)], "overwritten") // the slice is the caller's again
 	}
+}
+
+// However the system cuts the bytes, the messages and the answers are the same,
+// in every way in which a server's end can run.
+func TestEveryCut(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		for _, size := range []int{1, 2, 3, 5, 13, 100, 4096, 5000} {
+			e, peer := w.against(t, nil)
+			rng := rand.New(rand.NewPCG(uint64(size), 9))
+			e.split(peer, size)
+			messages := []string{"", "a", "héllo, wörld", message(130), message(min(300*size, 200_000)), "end"}
+			var sent []byte
+			pings := 0
+			for _, m := range messages {
+				op := wire.OpText
+				for len(m) > 10 && rng.IntN(4) > 0 {
+					n := rng.IntN(len(m) / 2)
+					sent = append(sent, peer.frame(false, op, m[:n])...)
+					sent = append(sent, peer.frame(true, wire.OpPing, fmt.Sprint(pings))...)
+					op, m = wire.OpContinuation, m[n:]
+					pings++
+				}
+				sent = append(sent, peer.frame(true, op, m)...)
+			}
+			sent = append(sent, peer.close(1000, "")...)
+			failed := async(func() error { return peer.trySend(sent) })
+			answers := async(func() (all []string) {
+				for {
+					all = append(all, peer.next())
+					if last := all[len(all)-1]; last == "end" || strings.HasPrefix(last, "error") {
+						peer.Close()
+						return all
+					}
+				}
+			})
+			for _, m := range messages {
+				e.read(m)
+			}
+			wantClose(t, e.reading()(), websocket.CloseError{Code: 1000})
+			if err := failed(); err != nil {
+				t.Errorf("pieces of %d: %v", size, err)
+			}
+			got := answers()
+			for i := range pings {
+				if want := fmt.Sprintf("pong %d", i); got[i] != want {
+					t.Fatalf("pieces of %d: answer %d is %q, want %q", size, i, got[i], want)
+				}
+			}
+			if last := got[pings:]; len(last) != 2 || last[0] != "close 1000" || last[1] != "end" {
+				t.Errorf("pieces of %d: after the pongs %q", size, last)
+			}
+		}
+	})
 }
 
 func TestReaderGoesOnAfterContext(t *testing.T) {
@@ -355,8 +410,8 @@ func TestConcurrentReadersShareMessages(t *testing.T) {
 
 // Attack 6: control frames between fragments.
 func TestControlFramesBetweenFragments(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
 		peer.send(
 			peer.frame(false, wire.OpText, "frag"),
 			peer.frame(true, wire.OpPing, "1"),
@@ -364,7 +419,7 @@ func TestControlFramesBetweenFragments(t *testing.T) {
 			peer.frame(true, wire.OpPong, "nobody asked"),
 			peer.frame(true, wire.OpPing, "2"),
 			peer.frame(true, wire.OpContinuation, "ted"))
-		read(t, c, "fragmented")
+		e.read("fragmented")
 		peer.want("pong 1", "pong 2")
 	})
 }
@@ -385,8 +440,8 @@ func TestMessageLimit(t *testing.T) {
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			overKinds(t, func(t *testing.T, kind wstest.Kind) {
-				c, peer := against(t, kind, true, &websocket.Options{MaxMessage: limit})
+			overWays(t, func(t *testing.T, w way) {
+				e, peer := w.against(t, &websocket.Options{MaxMessage: limit})
 				op := wire.OpBinary
 				for i, n := range tc.parts {
 					// Only the header of the last: a frame over the limit is refused by it.
@@ -398,14 +453,12 @@ func TestMessageLimit(t *testing.T) {
 					op = wire.OpContinuation
 				}
 				if tc.ok {
-					if _, p, err := c.Read(bg); err != nil || len(p) != limit {
-						t.Fatalf("%d bytes, %v", len(p), err)
-					}
+					e.read(strings.Repeat(message(limit/len(tc.parts)), len(tc.parts)))
 					return
 				}
-				err := reading(c)
+				err := e.reading()
 				peer.want("close 1009 *")
-				peer.s.Close()
+				peer.Close()
 				if err := err(); !errors.Is(err, websocket.ErrMessageTooBig) {
 					t.Errorf("got %v, want ErrMessageTooBig", err)
 				}
@@ -415,31 +468,31 @@ func TestMessageLimit(t *testing.T) {
 }
 
 func TestFrameLimit(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, &websocket.Options{MaxFrame: 10})
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, &websocket.Options{MaxFrame: 10})
 		peer.send(peer.frame(false, wire.OpText, message(10)), peer.frame(true, wire.OpContinuation, message(10)))
-		read(t, c, message(10)+message(10))
+		e.read(message(10) + message(10))
 		peer.send(peer.text(message(11)))
-		err := reading(c)
+		err := e.reading()
 		peer.want("close 1009 *")
-		peer.s.Close()
+		peer.Close()
 		wantError(t, err(), websocket.CloseMessageTooBig)
 	})
 }
 
 func TestDefaultLimits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, peer := against(t, wstest.TCP, true, nil)
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
 		peer.send(wire.Header{Fin: true, Opcode: wire.OpBinary, Masked: true, Length: 1<<20 + 1}.Append(nil))
-		err := reading(c)
+		err := e.reading()
 		peer.want("close 1009 *")
-		peer.s.Close()
+		peer.Close()
 		wantError(t, err(), websocket.CloseMessageTooBig)
 
-		c, peer = against(t, wstest.TCP, true, &websocket.Options{MaxMessage: -1})
+		e, peer = w.against(t, &websocket.Options{MaxMessage: -1})
 		peer.send(wire.Header{Fin: true, Opcode: wire.OpBinary, Masked: true, Length: 1 << 40}.Append(nil))
-		peer.s.Close()
-		if err := reading(c)(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		peer.Close()
+		if err := e.reading()(); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("without a limit: %v", err)
 		}
 	})
@@ -448,32 +501,32 @@ func TestDefaultLimits(t *testing.T) {
 // Attack 5: empty and tiny fragments without an end.
 func TestFragmentLimit(t *testing.T) {
 	for _, payload := range []string{"", "x"} {
-		synctest.Test(t, func(t *testing.T) {
-			c, peer := against(t, wstest.TCP, true, nil)
+		overWays(t, func(t *testing.T, w way) {
+			e, peer := w.against(t, nil)
 			go func() {
-				peer.s.Write(peer.frame(false, wire.OpText, payload))
+				peer.trySend(peer.frame(false, wire.OpText, payload))
 				many := bytes.Repeat(peer.frame(false, wire.OpContinuation, payload), 1000)
 				for range 1000 {
-					if _, err := peer.s.Write(many); err != nil {
+					if peer.trySend(many) != nil {
 						return
 					}
 				}
 			}()
-			err := reading(c)
+			err := e.reading()
 			peer.want("close 1008 *")
-			peer.s.Close()
+			peer.Close()
 			wantError(t, err(), websocket.ClosePolicyViolation)
 		})
 	}
 	// 131,072 are allowed.
-	synctest.Test(t, func(t *testing.T) {
-		c, peer := against(t, wstest.TCP, true, nil)
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
 		go func() {
-			peer.s.Write(peer.frame(false, wire.OpText, "x"))
-			peer.s.Write(bytes.Repeat(peer.frame(false, wire.OpContinuation, ""), 131070))
-			peer.s.Write(peer.frame(true, wire.OpContinuation, "y"))
+			peer.trySend(peer.frame(false, wire.OpText, "x"))
+			peer.trySend(bytes.Repeat(peer.frame(false, wire.OpContinuation, ""), 131070))
+			peer.trySend(peer.frame(true, wire.OpContinuation, "y"))
 		}()
-		read(t, c, "xy")
+		e.read("xy")
 	})
 }
 
@@ -514,19 +567,19 @@ func TestViolations(t *testing.T) {
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			overKinds(t, func(t *testing.T, kind wstest.Kind) {
-				c, peer := against(t, kind, true, nil)
+			overWays(t, func(t *testing.T, w way) {
+				e, peer := w.against(t, nil)
 				peer.send(peer.frame(true, wire.OpPing, "before"), peer.text("before"), tc.send)
-				read(t, c, "before")
-				err := reading(c)
+				e.read("before")
+				err := e.reading()
 				peer.want("pong before", fmt.Sprintf("close %d *", tc.code), "end")
-				peer.s.Close()
+				peer.Close()
 				first := err()
 				wantError(t, first, tc.code)
-				if _, _, again := c.Read(bg); again != first {
+				if _, again := e.next(); again != first {
 					t.Errorf("the second Read returned %v, the first %v", again, first)
 				}
-				if again := c.Write(bg, websocket.Text, nil); again != first {
+				if again := e.Write(bg, websocket.Text, nil); again != first {
 					t.Errorf("Write returned %v, Read %v", again, first)
 				}
 			})
@@ -543,39 +596,39 @@ func TestViolations(t *testing.T) {
 }
 
 func TestAnyText(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, peer := against(t, wstest.TCP, true, &websocket.Options{AnyText: true})
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, &websocket.Options{AnyText: true})
 		peer.send(peer.text("\xff"))
-		read(t, c, "\xff")
+		e.read("\xff")
 	})
 }
 
 // Attack 13: text fails at its first wrong byte, while the frame goes on.
 func TestUTF8FailsAtTheFirstByte(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
 		f := peer.text(message(1000) + "\xf4\x90" + message(1000))
 		bad := len(f) - 1000 // just after the wrong byte
-		err := reading(c)
+		err := e.reading()
 		for _, b := range f[:bad] {
 			peer.send([]byte{b})
 		}
 		peer.want("close 1007 *")
-		peer.s.Close()
+		peer.Close()
 		wantError(t, err(), websocket.CloseInvalidPayload)
 	})
 }
 
 // Attack 8: pongs that were not asked for, late ones and repeated ones.
 func TestPongsThatAnswerNothing(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
 		for _, p := range []string{"", "x", "\x00\x00\x00\x00\x00\x00\x00\x01", "\xff\xff\xff\xff\xff\xff\xff\xff", message(125)} {
 			peer.send(peer.frame(true, wire.OpPong, p), peer.frame(true, wire.OpPong, p))
 		}
 		peer.send(peer.text("still here"))
-		read(t, c, "still here")
-		if rtt := c.RTT(); rtt != 0 {
+		e.read("still here")
+		if rtt := e.RTT(); rtt != 0 {
 			t.Errorf("RTT is %v without a ping", rtt)
 		}
 	})
@@ -603,27 +656,30 @@ func TestMemoryFollowsBytesReceived(t *testing.T) {
 // Attack 7: a peer that pings and reads nothing costs a bounded amount, and loses
 // the connection when the write timeout strikes.
 func TestPingFlood(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, &websocket.Options{PingInterval: -1})
+	overWays(t, func(t *testing.T, w way) {
+		timeout := w.short(10 * time.Second)
+		e, peer := w.against(t, &websocket.Options{PingInterval: -1, WriteTimeout: timeout})
 		flood := bytes.Repeat(peer.frame(true, wire.OpPing, message(125)), 100)
 		flooded := async(func() (sent int) {
 			for {
-				if _, err := peer.s.Write(flood); err != nil {
+				if peer.trySend(flood) != nil {
 					return sent
 				}
 				sent += 100
-				time.Sleep(5 * time.Millisecond)
+				if w.memory {
+					time.Sleep(5 * time.Millisecond) // fake: else it would stand still
+				}
 			}
 		})
 		begin := time.Now()
-		err := reading(c)()
-		if got := time.Since(begin); got < 10*time.Second || got > 12*time.Second {
-			t.Errorf("lasted %v, want the write timeout of 10s", got)
+		err := e.reading()()
+		if got := time.Since(begin); got < timeout || w.memory && got > timeout+2*time.Second {
+			t.Errorf("lasted %v, want the write timeout of %v", got, timeout)
 		}
 		if !strings.Contains(err.Error(), "write timeout") {
 			t.Errorf("got %v", err)
 		}
-		if sent := flooded(); sent < 50_000 {
+		if sent := flooded(); w.memory && sent < 50_000 {
 			t.Errorf("only %d pings were taken: reading waited for the pongs", sent)
 		}
 	})
@@ -631,20 +687,20 @@ func TestPingFlood(t *testing.T) {
 
 // While the socket takes them, every ping is answered, in order.
 func TestEveryPingIsAnswered(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
-		end := reading(c)
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
+		end := e.reading()
 		go func() {
 			for i := range 5000 {
-				peer.s.Write(peer.frame(true, wire.OpPing, fmt.Sprint(i)))
+				peer.trySend(peer.frame(true, wire.OpPing, fmt.Sprint(i)))
 			}
-			peer.s.Write(peer.close(1000, ""))
+			peer.trySend(peer.close(1000, ""))
 		}()
 		for i := range 5000 {
 			peer.want(fmt.Sprintf("pong %d", i))
 		}
 		peer.want("close 1000", "end")
-		peer.s.Close()
+		peer.Close()
 		end()
 	})
 }
@@ -694,17 +750,72 @@ func TestPongSlotBehindAStuckWrite(t *testing.T) {
 }
 
 func TestStreamEndsWithoutClose(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
 		peer.send(peer.text("x"), peer.text("half")[:7])
-		peer.s.Close()
-		read(t, c, "x")
-		_, _, err := c.Read(bg)
+		peer.Close()
+		e.read("x")
+		_, err := e.next()
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("got %v, want io.ErrUnexpectedEOF", err)
 		}
-		if _, _, again := c.Read(bg); again != err {
+		if _, again := e.next(); again != err {
 			t.Errorf("then %v", again)
+		}
+	})
+}
+
+// A peer whose machine goes down, or whose program is killed.
+func TestReset(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
+		peer.send(peer.text("x"), peer.text("half")[:7])
+		e.read("x")
+		err := e.reading()
+		reset(t, peer.Stream)
+		if err := err(); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("got %v, want a reset", err)
+		}
+	})
+}
+
+func reset(t *testing.T, s websocket.Stream) {
+	t.Helper()
+	if layer, ok := s.(*tls.Conn); ok {
+		s = layer.NetConn()
+	}
+	switch s := s.(type) {
+	case *wstest.Stream:
+		s.Reset()
+	case *net.TCPConn:
+		s.SetLinger(0)
+		s.Close()
+	default:
+		t.Fatalf("a %T has no reset", s)
+	}
+}
+
+// Frames may come together with the handshake's last bytes, and the rest later.
+func TestBytesWithTheHandshake(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		if w.memory && !w.handler {
+			return // there was no handshake
+		}
+		for _, half := range []int{0, 1, 3, 8} {
+			opening, s := w.serve(t, nil)
+			sender := &raw{Peer: wstest.NewPeer(nil, true)}
+			last := sender.text("last")
+			peer := s.peer(t, sender.text("first"), sender.frame(true, wire.OpPing, "p"), sender.text("second"), last[:half])
+			e := opening.await()
+			e.read("first")
+			e.read("second")
+			peer.want("pong p")
+			peer.send(last[half:], peer.close(1000, ""))
+			e.read("last")
+			end := e.reading()
+			peer.want("close 1000", "end")
+			peer.Close()
+			wantClose(t, end(), websocket.CloseError{Code: 1000})
 		}
 	})
 }

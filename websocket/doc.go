@@ -23,8 +23,8 @@
 //		}
 //	})
 //
-// That costs a goroutine for each connection. A [Handler] has callbacks instead,
-// for servers with many connections that are mostly silent.
+// That costs a goroutine for each connection, which waits in Read without a
+// buffer where the system allows it.
 //
 // Two settings of http.Server belong to every server that faces strangers, since
 // until a handler runs it is net/http that waits for the request:
@@ -34,6 +34,45 @@
 // [ReportHandshakeTimeouts] tells the application of connections that ran into
 // the first. An http.Server forgets a connection that became a WebSocket; name a
 // [Registry] in [AcceptOptions], and its Shutdown closes them all in order.
+//
+// # Many connections
+//
+// A [Handler] has callbacks instead:
+//
+//	http.Handle("/chat", &websocket.Handler{
+//		Message: func(c *websocket.Conn, t websocket.MessageType, p []byte) {
+//			c.Write(context.Background(), t, p)
+//		},
+//	})
+//
+// Its connections are parked: while nothing comes, one over plain TCP has no
+// goroutine, no buffer and no timer, and holds some hundreds of bytes beside what
+// the system keeps for its socket. A few goroutines for the whole Handler wait for
+// all of them, read, and call back. Over TLS a connection has no goroutine either
+// while it is silent, but crypto/tls keeps several kilobytes. Where the system
+// cannot do that (anything but Linux now), or a stream has no descriptor, a
+// goroutine waits; the callbacks are the same.
+//
+// Callbacks may block, on a database or another connection. Short ones are
+// cheapest: they run one after the other, and what they send leaves together when
+// all that has come is worked on. One that takes more than about a millisecond is
+// left to itself while another goroutine goes on with the rest, and for a while
+// after it each callback of the Handler gets a goroutine of its own. The messages
+// of one connection stay in order in any case.
+//
+// # One message to many
+//
+// [Broadcast] sends a message to all connections of a Registry, or to any others,
+// without waiting for any of them:
+//
+//	websocket.Broadcast(registry.All(), websocket.Prepare(websocket.Text, p))
+//
+// [Prepare] encodes it, once for all. [Conn.Send] does the same for one connection.
+// What a slow peer does not take waits in this process, as a reference to the
+// message that all share: up to [Options.SendLimit]. What happens then is
+// [Options.SlowPolicy]: Send returns [ErrSlow], or the oldest that wait are thrown
+// away, or the connection is ended. [Conn.SendStats] counts. [Conn.Write] is for the
+// opposite case: it waits for a slow peer, and so slows its caller down.
 //
 // # A client
 //
@@ -82,6 +121,8 @@
 //     reason. errors.Is(err, net.ErrClosed) is true of it.
 //   - [*Error]: the peer broke a rule or passed a limit, and the close code that
 //     it was told. errors.Is(err, [ErrMessageTooBig]) finds the commonest limit.
+//   - [ErrSlow]: the peer takes messages more slowly than Send sends them.
+//   - [*PanicError]: a callback of a Handler panicked; its Close callback gets it.
 //   - [*HandshakeError]: an opening handshake failed, and with which status.
 //   - [ErrPongTimeout]: the peer fell silent.
 //   - context.Canceled, context.DeadlineExceeded: the call was stopped; the
@@ -93,7 +134,8 @@
 //
 // Coming in:
 //
-//  1. One read of the stream fills a borrowed buffer.
+//  1. One read of the stream fills a borrowed buffer; of a parked connection, the
+//     buffer of the goroutine that waits for all.
 //  2. wire.ParseHeader takes a frame's header out of it.
 //  3. wire.Decoder.Frame holds it to the rules of RFC 6455, 5.1 to 5.5.
 //  4. The payload goes straight into the message's slice, is unmasked there and,
@@ -106,7 +148,11 @@
 //  1. Write waits for its turn, which it nearly always has at once.
 //  2. The frame is written with one call of the stream; or it joins the batch of
 //     frames that gathers while another call is under way.
+//     A parked connection's frames gather until all that has come is worked on,
+//     and what its socket does not take then leaves when there is room.
 //  3. Pongs and a close frame gather in the same batch, in their order.
+//  4. Messages of Send gather there, too, unless the peer is slow: then they wait
+//     behind the batch, and a later Write waits behind them.
 //
 // # Terminology
 //

@@ -22,18 +22,10 @@ const gatherSize = 8 << 10
 // post sends a data frame whose turn has come. Its error may come too late to be
 // returned: then the Close callback tells.
 func (o *out) post(h wire.Header, p []byte) error {
-	if len(p) <= gatherSize || o.busy || o.stuck.Load() {
-		o.gather(h, p)
-		o.soon()
-		return nil
-	}
-	if o.batch != nil {
-		o.drain()
-	}
-	if err := o.failed(); err != nil { // while the mutex was not held
-		return err
-	}
-	if o.batch != nil || o.busy {
+	// Behind others a large one is copied too, and fits, or it would not be its turn.
+	// To write the others first would be to let go of the mutex, and with it of the
+	// turn: somebody could begin a message in fragments. RFC 6455, 5.4.
+	if len(p) <= gatherSize || o.busy || o.batch != nil || o.stuck.Load() {
 		o.gather(h, p)
 	} else {
 		o.direct(h, p)
@@ -73,7 +65,9 @@ func (o *out) drain() {
 		}
 		b.release()
 		if err == nil {
-			o.flushed = round
+			if o.flushed = round; o.stuck.Load() {
+				o.watch() // the peer takes something
+			}
 		}
 	}
 	o.unstick()
@@ -89,6 +83,7 @@ func (o *out) direct(h wire.Header, p []byte) {
 	head := h.Append(loan[:0])
 	n, err := o.try(func() (int, error) { return s.Write2(head, p) })
 	if err != netpoll.ErrWouldBlock {
+		o.change() // nobody else tells those who waited for their turn
 		return
 	}
 	rest := newBatch()

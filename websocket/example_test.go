@@ -104,9 +104,7 @@ func ExampleHandler() {
 			c.Write(context.Background(), websocket.Text, []byte("welcome"))
 		},
 		Message: func(_ *websocket.Conn, t websocket.MessageType, p []byte) {
-			for c := range lines.All() {
-				c.Write(context.Background(), t, p)
-			}
+			websocket.Broadcast(lines.All(), websocket.Prepare(t, p))
 		},
 		Close: func(c *websocket.Conn, err error) {
 			fmt.Println(err)
@@ -140,6 +138,50 @@ func ExampleHandler() {
 	// hello, all <nil>
 	// websocket: closed by this side: 1001 (going away)
 	// websocket: closed by this side: 1001 (going away)
+}
+
+// A backend sends what it has to everybody who is connected. It waits for nobody:
+// who is too slow for all prices gets the newest.
+func ExampleBroadcast() {
+	var guests websocket.Registry
+	srv := httptest.NewServer(&websocket.Handler{
+		AcceptOptions: websocket.AcceptOptions{
+			Registry: &guests,
+			Options:  websocket.Options{SendLimit: 16 << 10, SlowPolicy: websocket.SlowDropOldest},
+		},
+		Open: func(c *websocket.Conn, r *http.Request) {
+			c.Send(websocket.Prepare(websocket.Text, []byte("welcome")))
+		},
+	})
+	defer srv.Close()
+
+	ctx := context.Background()
+	var clients []*websocket.Conn
+	for range 3 {
+		c, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(srv.URL, "http"), nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer c.CloseNow()
+		c.Read(ctx) // the welcome: from now on this client is one of all
+		clients = append(clients, c)
+	}
+
+	go func() { // the backend
+		for _, price := range []string{"99.5", "99.8"} {
+			websocket.Broadcast(guests.All(), websocket.Prepare(websocket.Text, []byte(price)))
+		}
+	}()
+
+	for _, c := range clients {
+		_, first, _ := c.Read(ctx)
+		_, second, err := c.Read(ctx)
+		fmt.Printf("%s %s %v\n", first, second, err)
+	}
+	// Output:
+	// 99.5 99.8 <nil>
+	// 99.5 99.8 <nil>
+	// 99.5 99.8 <nil>
 }
 
 // A file of any size as one message, in constant memory on both sides.

@@ -3,7 +3,7 @@ package websocket
 // Waits is what a pong timeout is decided by: a number that changes with every
 // wait for bytes, and whether there is such a wait now. A test that sends piece by
 // piece learns from it that a piece has been read and worked on.
-func (c *Conn) Waits() (number uint64, waiting bool) { return c.waits() }
+func (c *Conn) Waits() (number uint32, waiting bool) { return c.waits() }
 
 // IsParked reports whether a loop waits for the connection, and nobody reads it.
 func (c *Conn) IsParked() bool {
@@ -13,3 +13,11 @@ func (c *Conn) IsParked() bool {
 
 // LeavesPoller reports whether the connection has left package net.
 func (c *Conn) LeavesPoller() bool { return c.socket() != nil }
+
+// IsWriting reports whether the line is taken: by somebody who writes, or by what
+// a socket has not taken.
+func (c *Conn) IsWriting() bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.busy || c.out.stuck.Load()
+}

@@ -208,9 +208,12 @@ func (o *out) overdue() {
 	a := o.aside
 	began := time.Duration(a.began.Load())
 	wait := began + timeout - clock()
-	if began != 0 && wait > 0 {
+	switch {
+	case o.err == nil && began == 0 && o.busy:
+		a.timer.Reset(timeout) // between two pieces of a long write
+	case o.err == nil && began != 0 && wait > 0:
 		a.timer.Reset(wait)
-	} else {
+	default:
 		a.timer = nil
 	}
 	o.mu.Unlock()

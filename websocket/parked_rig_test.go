@@ -11,9 +11,12 @@ import (
 	"errors"
 	"io"
 	"log"
+	"math"
 	"math/big"
 	"net"
 	"net/http"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -245,6 +248,9 @@ var (
 	}
 )
 
+// parked reports whether a loop reads the end, and nobody waits for its writes.
+func (w way) parked() bool { return w.handler && !w.memory && !w.tls }
+
 // overWays runs a test for each way.
 func overWays(t *testing.T, test func(t *testing.T, w way)) {
 	for _, w := range ways {
@@ -270,8 +276,7 @@ func (w way) against(t *testing.T, o *websocket.Options) (*end, *raw) {
 	}
 	e, s := w.serve(t, o)
 	peer := s.peer(t)
-	e.Conn = within(t, w.host, "Open", e.opened)
-	return e.end, peer
+	return e.await(), peer
 }
 
 // pair returns a server's end and a client.
@@ -287,14 +292,20 @@ func (w way) pair(t *testing.T, o *websocket.Options) (e *end, client *websocket
 		v.Options = *o
 	}
 	client = dial(t, s, v)
-	opening.Conn = within(t, w.host, "Open", opening.opened)
-	return opening.end, client
+	return opening.await(), client
 }
 
 // An opening is an end that is still to come.
 type opening struct {
 	*end
 	opened chan *websocket.Conn
+}
+
+// await returns the end when there is one.
+func (o *opening) await() *end {
+	o.t.Helper()
+	o.Conn = within(o.t, o.host, "Open", o.opened)
+	return o.end
 }
 
 // serve runs a server for one connection.
@@ -360,8 +371,104 @@ func (e *end) next() (string, error) {
 	}
 }
 
+// closing has the end close, and returns a function that waits for the result:
+// nil where this side closed first and the peer answered.
+func (e *end) closing(code websocket.CloseCode, reason string) func() error {
+	if !e.handler {
+		return async(func() error { return e.Close(code, reason) })
+	}
+	if err := e.Close(code, reason); err != nil {
+		return func() error { return err }
+	}
+	return func() error {
+		err := e.reading()()
+		if end, ok := err.(*websocket.CloseError); ok && end.Local && end.Code != websocket.CloseAbnormal {
+			return nil
+		}
+		return err
+	}
+}
+
+// stick has the end write more than the line takes to a peer that does not read,
+// and returns a function that waits for that Write.
+func (e *end) stick(peer *raw) func() error {
+	p := make([]byte, 1<<20)
+	if e.memory {
+		peer.s.Peer().SetBuffer(0)
+	} else {
+		p = make([]byte, 16<<20) // more than the system's buffers grow to
+	}
+	wrote := async(func() error { return e.Write(bg, websocket.Binary, p) })
+	if e.parked() {
+		wrote() // it does not wait
+	}
+	eventually(e.t, e.host, "writing", e.IsWriting)
+	return wrote
+}
+
+// echoing has the end send back every message, and returns a function that waits
+// for the error that ends it.
+func (e *end) echoing() func() error {
+	return async(func() error {
+		for {
+			p, err := e.next()
+			if err == nil {
+				err = e.Write(bg, websocket.Binary, []byte(p))
+			}
+			if err != nil {
+				return err
+			}
+		}
+	})
+}
+
 // reading has the end read on, which a Handler's does anyhow, and returns a
 // function that waits for the next message or error.
 func (e *end) reading() func() error {
 	return async(func() error { _, err := e.next(); return err })
+}
+
+// split has what the peer sends read in pieces of n bytes. Somebody must read.
+func (e *end) split(peer *raw, n int) {
+	if e.memory {
+		peer.s.Peer().SplitReads(n)
+		return
+	}
+	peer.Stream = &splitter{peer.Stream, n, math.MaxUint64, e}
+}
+
+// A splitter writes a piece when all before have been read.
+type splitter struct {
+	websocket.Stream
+	size int
+	last uint64 // of e's waits for bytes, when a piece was written
+	e    *end
+}
+
+func (s *splitter) Write(p []byte) (n int, err error) {
+	for piece := range slices.Chunk(p, s.size) {
+		if err := s.await(); err != nil {
+			return n, err
+		}
+		m, err := s.Stream.Write(piece)
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (s *splitter) await() error {
+	if s.e.handler && s.e.tls {
+		return nil // each piece is a record, which is read for itself
+	}
+	for limit := time.Now().Add(s.e.patience()); ; runtime.Gosched() {
+		if now, waits := s.e.Waits(); waits && uint64(now) != s.last {
+			s.last = uint64(now)
+			return nil
+		}
+		if time.Now().After(limit) {
+			return errors.New("nobody has read a piece")
+		}
+	}
 }

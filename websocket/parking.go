@@ -160,7 +160,7 @@ func (c *Conn) stay() (busy bool) {
 
 // linger makes reads wait as long as they have to: the connection is about to end.
 func (c *Conn) linger() {
-	if c.parking.loop != nil && c.in != nil && c.in.watch.source != nil {
+	if c.parking.loop != nil && c.socket() == nil && c.in != nil {
 		c.in.watch.source.SetReadDeadline(time.Time{})
 	}
 }
@@ -171,6 +171,8 @@ func (c *Conn) repark() bool {
 	c.in.watch.source.SetReadDeadline(time.Time{})
 	if in := c.in; in.between() && in.part == nil {
 		c.in = nil
+	} else {
+		in.keep(in.buf[in.r:in.w])
 	}
 	if c.parking.release() {
 		c.rearm()

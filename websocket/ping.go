@@ -31,6 +31,7 @@ type pinger struct {
 	reads   uint32        // the Conn's wait for bytes that began before the wait for the pong
 	running bool
 	awaited bool // the timer waits for a pong
+	halfway bool // the timer has gone off once since the ping: an alarm is of few lengths
 
 	rtt atomic.Int64
 }
@@ -183,6 +184,10 @@ func (p *pinger) tick() {
 			p.after(interval - timeout)
 			return
 		}
+	case p.awaited && p.own == nil && interval < timeout && !p.halfway:
+		p.halfway = true // the next ping was due, the pong is not overdue yet
+		p.after(timeout - interval)
+		return
 	case p.awaited && c.out.stands(p.round):
 		waits = false // the pong's time begins when the ping has left
 	case p.awaited && waits && reads == p.reads:
@@ -191,7 +196,10 @@ func (p *pinger) tick() {
 		return
 	}
 	wait := timeout
-	if !p.awaited {
+	if p.own == nil && interval < timeout {
+		wait = interval
+	}
+	if p.halfway = false; !p.awaited {
 		_, payload := p.number()
 		round, ok := c.out.ping(payload[:])
 		p.round, p.awaited = round, ok && wait > 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +23,9 @@ func (r *raw) pong(t *testing.T) time.Duration {
 		t.Fatalf("got %v, %v, want a ping", h.Opcode, err)
 	}
 	waited := time.Since(begin)
-	time.Sleep(70 * time.Millisecond) // the way there and back
+	if r.s != nil {
+		time.Sleep(70 * time.Millisecond) // the way there and back, in fake time
+	}
 	r.send(r.frame(true, wire.OpPong, string(p)))
 	return waited
 }
@@ -46,6 +49,45 @@ func TestAutomaticPing(t *testing.T) {
 		}
 		c.CloseNow()
 		end()
+	})
+}
+
+func TestAutomaticPingInRealTime(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		interval := w.short(30 * time.Second)
+		e, peer := w.against(t, &websocket.Options{PingInterval: interval})
+		e.reading()
+		for range 3 {
+			if waited := peer.pong(t); w.memory && (waited > interval+interval/64 || waited < interval-time.Second) {
+				t.Errorf("a ping came after %v, want %v", waited, interval)
+			}
+			eventually(t, w.host, "RTT", func() bool { return e.RTT() > 0 })
+		}
+		e.CloseNow()
+	})
+}
+
+func TestPongTimeoutOfAServer(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		interval, timeout := w.short(time.Minute), w.short(3*time.Second)
+		begin := time.Now()
+		e, peer := w.against(t, &websocket.Options{PingInterval: interval, PongTimeout: timeout})
+		err := e.reading()()
+		if !errors.Is(err, websocket.ErrPongTimeout) {
+			t.Errorf("got %v, want ErrPongTimeout", err)
+		}
+		if got, want := time.Since(begin), interval+timeout; got < want || w.memory && got > want+want/64 {
+			t.Errorf("ended after %v, want %v", got, want)
+		}
+		peer.want("ping *")
+		for got := peer.next(); got != "close 1011 no pong in time"; got = peer.next() {
+			if !strings.HasPrefix(got, "ping ") {
+				t.Fatalf("got %q", got)
+			}
+		}
+		if err := e.Write(bg, websocket.Text, nil); !errors.Is(err, websocket.ErrPongTimeout) {
+			t.Errorf("Write: %v", err)
+		}
 	})
 }
 

@@ -14,51 +14,51 @@ import (
 	"github.com/duplexgo/duplex/websocket/wstest"
 )
 
-// serve runs an echo server in both ways of writing one.
-func serve(t *testing.T, g *websocket.Registry, test func(t *testing.T, s *wstest.Server)) {
+// serve runs an echo server in both ways of writing one, on all hosts.
+func serve(t *testing.T, g *websocket.Registry, test func(t *testing.T, s *site)) {
 	o := websocket.AcceptOptions{Registry: g}
-	servers := map[string]http.Handler{
-		"Handler": &websocket.Handler{AcceptOptions: o, Message: func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
-			c.Write(bg, typ, p)
-		}},
-		"Conn": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if c, err := websocket.Accept(w, r, &o); err == nil {
-				defer c.CloseNow()
-				echoing(c)()
-			}
-		}),
-	}
-	for name, h := range servers {
+	for name, h := range map[string]func() http.Handler{
+		"Handler": func() http.Handler {
+			return &websocket.Handler{AcceptOptions: o, Message: func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
+				c.Write(bg, typ, p)
+			}}
+		},
+		"Conn": func() http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if c, err := websocket.Accept(w, r, &o); err == nil {
+					defer c.CloseNow()
+					echoing(c)()
+				}
+			})
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			overHosts(t, func(t *testing.T, host host) {
 				*g = websocket.Registry{}
-				s := wstest.NewServer(h)
-				defer s.Close()
-				test(t, s)
+				test(t, host.run(t, h()))
 			})
 		})
 	}
 }
 
-func dial(t *testing.T, s *wstest.Server, o *websocket.DialOptions) *websocket.Conn {
+// echoed fails unless the server sends a message back: then it knows the client.
+func echoed(t *testing.T, c *websocket.Conn, p string) {
 	t.Helper()
-	c, _, err := s.Dial(bg, "/", o)
-	if err != nil {
+	if err := c.Write(bg, websocket.Text, []byte(p)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.CloseNow() })
-	return c
+	read(t, c, p)
 }
 
 func TestShutdown(t *testing.T) {
 	var g websocket.Registry
-	serve(t, &g, func(t *testing.T, s *wstest.Server) {
+	serve(t, &g, func(t *testing.T, s *site) {
 		var ends []func() error
 		for range 50 {
 			c := dial(t, s, nil)
-			ends = append(ends, echoing(c))
+			echoed(t, c, "hello")
+			ends = append(ends, reading(c))
 		}
-		synctest.Wait()
 		if got := g.Len(); got != 50 {
 			t.Errorf("Len is %d, want 50", got)
 		}
@@ -85,22 +85,20 @@ func TestShutdown(t *testing.T) {
 // Peers that do not answer are cut when the context ends.
 func TestShutdownCuts(t *testing.T) {
 	var g websocket.Registry
-	serve(t, &g, func(t *testing.T, s *wstest.Server) {
+	serve(t, &g, func(t *testing.T, s *site) {
 		for range 5 {
-			dial(t, s, nil) // and nobody reads
+			echoed(t, dial(t, s, nil), "hello") // and then nobody reads
 		}
-		ctx, cancel := context.WithTimeout(bg, 2*time.Second)
-		defer cancel()
+		timeout := s.short(2 * time.Second)
 		begin := time.Now()
+		ctx, cancel := context.WithTimeout(bg, timeout)
+		defer cancel()
 		if err := g.Shutdown(ctx); err != context.DeadlineExceeded {
 			t.Errorf("Shutdown: %v", err)
 		}
-		if got := time.Since(begin); got != 2*time.Second {
-			t.Errorf("Shutdown took %v, want 2s", got)
-		}
-		synctest.Wait()
-		if got := g.Len(); got != 0 {
-			t.Errorf("%d connections are left", got)
+		s.lasted(t, begin, timeout)
+		if err := g.Shutdown(bg); err != nil || g.Len() != 0 {
+			t.Errorf("%d connections are left, %v", g.Len(), err)
 		}
 	})
 }
@@ -109,15 +107,14 @@ func TestShutdownCuts(t *testing.T) {
 // the others, not forgotten: its peer may have the 101 already.
 func TestShutdownDuringHandshake(t *testing.T) {
 	var g websocket.Registry
-	serve(t, &g, func(t *testing.T, s *wstest.Server) {
-		stream, err := s.Listener.DialContext(bg, "tcp", "server.test:80")
-		if err != nil {
-			t.Fatal(err)
+	serve(t, &g, func(t *testing.T, s *site) {
+		if !s.memory {
+			return // a 101 cannot be held up
 		}
-		defer stream.Close()
+		stream := s.stream()
 		line := stream.(*wstest.Stream)
 		line.Peer().SetBuffer(0) // the 101 does not leave
-		peer := handshaking(t, line)
+		peer := handshaking(t, stream)
 		synctest.Wait()
 		shutdown := async(func() error { return g.Shutdown(bg) })
 		synctest.Wait()
@@ -136,10 +133,12 @@ func TestShutdownDuringHandshake(t *testing.T) {
 // Attack 23: a burst of pings while the server shuts down.
 func TestShutdownDuringPings(t *testing.T) {
 	var g websocket.Registry
-	serve(t, &g, func(t *testing.T, s *wstest.Server) {
+	serve(t, &g, func(t *testing.T, s *site) {
 		var floods []func() bool
 		for range 5 {
-			peer := handshaken(t, s)
+			peer := s.peer(t)
+			peer.send(peer.frame(true, wire.OpPing, "burst"))
+			peer.want("pong burst") // the server knows it
 			floods = append(floods, async(func() bool {
 				defer peer.Close()
 				closing, done := make(chan bool), make(chan bool)

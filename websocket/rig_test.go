@@ -1,12 +1,15 @@
 package websocket_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -40,7 +43,7 @@ func pair(t *testing.T, kind wstest.Kind, o *websocket.Options) (client, server 
 type raw struct {
 	*wstest.Peer
 	t *testing.T
-	s *wstest.Stream
+	s *wstest.Stream // what it speaks over in memory
 }
 
 // against returns a connection and the peer that the test plays: a client to a
@@ -52,7 +55,7 @@ func against(t *testing.T, kind wstest.Kind, server bool, o *websocket.Options) 
 	}
 	c, peer := end(o)
 	t.Cleanup(func() { peer.Close(); c.CloseNow() })
-	return c, &raw{peer, t, peer.Line()}
+	return c, &raw{Peer: peer, t: t, s: peer.Line()}
 }
 
 // frame returns a frame as this peer sends it.
@@ -73,13 +76,15 @@ func (r *raw) encode(h wire.Header, payload string) []byte {
 // send sends frames, or any bytes, with one write.
 func (r *raw) send(bb ...[]byte) {
 	r.t.Helper()
-	var all []byte
-	for _, b := range bb {
-		all = append(all, b...)
-	}
-	if _, err := r.s.Write(all); err != nil {
+	if err := r.trySend(bb...); err != nil {
 		r.t.Fatalf("peer: sending: %v", err)
 	}
+}
+
+// trySend is send for other goroutines than the test's.
+func (r *raw) trySend(bb ...[]byte) error {
+	_, err := r.Write(slices.Concat(bb...))
+	return err
 }
 
 func (r *raw) text(s string) []byte { return r.frame(true, wire.OpText, s) }
@@ -168,11 +173,12 @@ func wantError(t *testing.T, err error, code websocket.CloseCode) {
 	}
 }
 
-// async runs f and returns a function that waits for its result.
+// async runs f and returns a function that waits for its result, and can be called
+// again.
 func async[T any](f func() T) func() T {
 	ch := make(chan T, 1)
 	go func() { ch <- f() }()
-	return func() T { return <-ch }
+	return sync.OnceValue(func() T { return <-ch })
 }
 
 // reading reads one message in the background and returns how that ended.
@@ -199,3 +205,29 @@ func echoing(c *websocket.Conn) func() error {
 }
 
 func message(n int) string { return strings.Repeat("0123456789abcdef", n/16+1)[:n] }
+
+// handshaking returns a raw client that has sent its handshake, and together with
+// it the first bytes of frames.
+func handshaking(t *testing.T, stream net.Conn, first ...[]byte) *raw {
+	t.Helper()
+	const request = "GET / HTTP/1.1\r\nHost: server.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+	if _, err := stream.Write(append([]byte(request), slices.Concat(first...)...)); err != nil {
+		t.Fatal(err)
+	}
+	line, _ := stream.(*wstest.Stream)
+	return &raw{Peer: wstest.NewPeer(stream, true), t: t, s: line}
+}
+
+// open waits for the server's answer, which must be a 101.
+func (r *raw) open(t *testing.T) {
+	t.Helper()
+	var head []byte
+	for b := make([]byte, 1); !bytes.HasSuffix(head, []byte("\r\n\r\n")); head = append(head, b[0]) {
+		if _, err := r.Read(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.HasPrefix(head, []byte("HTTP/1.1 101 ")) {
+		t.Fatalf("the server answered %q", head)
+	}
+}

@@ -3,6 +3,7 @@ package websocket
 import (
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -65,6 +66,7 @@ func (t *turn) run() {
 		}
 		for n := len(t.queue); n > 0 && !t.alone; n-- {
 			c := t.queue[0]
+			t.queue[0] = nil
 			t.queue = t.queue[1:]
 			t.work(c, true)
 		}
@@ -118,12 +120,17 @@ func (t *turn) wait() bool {
 	return ok
 }
 
-// event works on what the poller tells of a connection.
-func (t *turn) event(e netpoll.Event[*Conn]) {
+// tick has what gathers leave once a millisecond.
+func (t *turn) tick() {
 	if n := t.loop.ticks.Load(); n != t.ticks {
 		t.ticks = n
 		t.loop.flush(t, false)
 	}
+}
+
+// event works on what the poller tells of a connection.
+func (t *turn) event(e netpoll.Event[*Conn]) {
+	t.tick()
 	c := e.Value
 	if c.socket() == nil {
 		if c.parking.claim() {
@@ -287,6 +294,10 @@ func (t *turn) takeBack(in *in) {
 	c := in.c
 	in.keep(in.buf[in.r:in.w])
 	in.source, in.desk = nil, nil
+	if p := in.part; cap(p) > 2*len(p)+512 { // a large buffer is for those who fill it
+		in.part = slices.Clone(p)
+		t.recycle(p)
+	}
 	if !in.between() {
 		c.in = in
 		if in == t.in {

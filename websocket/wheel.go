@@ -41,10 +41,12 @@ var epoch = time.Now()
 // clock is the time, in a third of the memory that time.Time takes.
 func clock() time.Duration { return time.Since(epoch) }
 
-// start makes an alarm that does not run ring after d, which is one of few lengths.
+// start makes an alarm ring after d, which is one of few lengths. One that runs
+// begins again.
 func (w *wheel) start(a *alarm, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.take(a)
 	list := w.of(d)
 	a.due, a.list, a.prev, a.next = clock()+d, list, list.last, nil
 	if list.last != nil {

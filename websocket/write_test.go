@@ -140,6 +140,25 @@ func TestWriteTimeout(t *testing.T) {
 			}
 		})
 	}
+	overWays(t, func(t *testing.T, w way) {
+		timeout := w.short(10 * time.Second)
+		e, peer := w.against(t, &websocket.Options{WriteTimeout: timeout, PingInterval: -1})
+		begin := time.Now()
+		wrote := e.stick(peer)
+		err := e.reading()()
+		if got := time.Since(begin); got < timeout || w.memory && got > timeout+timeout/64 {
+			t.Errorf("it took %v, want %v", got, timeout)
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), timeout.String()) {
+			t.Errorf("the end: %v", err)
+		}
+		if got := wrote(); got != err && !w.parked() {
+			t.Errorf("Write: %v, the end: %v", got, err)
+		}
+		if got := e.Write(bg, websocket.Text, nil); got != err {
+			t.Errorf("then Write: %v, the end: %v", got, err)
+		}
+	})
 }
 
 // A peer that is slow and takes something is not cut off.
@@ -233,28 +252,28 @@ func TestWriter(t *testing.T) {
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
-			overKinds(t, func(t *testing.T, kind wstest.Kind) {
-				c, peer := against(t, kind, true, nil)
-				w, err := c.Writer(bg, websocket.Text)
+			overWays(t, func(t *testing.T, w way) {
+				e, peer := w.against(t, nil)
+				writer, err := e.Writer(bg, websocket.Text)
 				if err != nil {
 					t.Fatal(err)
 				}
 				done := async(func() error {
 					for _, n := range tc.writes {
-						if m, err := w.Write([]byte(message(n))); m != n || err != nil {
+						if m, err := writer.Write([]byte(message(n))); m != n || err != nil {
 							return fmt.Errorf("Write(%d): %d, %v", n, m, err)
 						}
 					}
-					return w.Close()
+					return writer.Close()
 				})
 				peer.want(tc.frames...)
 				if err := done(); err != nil {
 					t.Error(err)
 				}
-				if _, err := w.Write(nil); err == nil {
+				if _, err := writer.Write(nil); err == nil {
 					t.Error("Write after Close returned nil")
 				}
-				if err := w.Close(); err == nil {
+				if err := writer.Close(); err == nil {
 					t.Error("a second Close returned nil")
 				}
 			})
@@ -265,31 +284,31 @@ func TestWriter(t *testing.T) {
 // The line belongs to a message in fragments until its end: other messages wait,
 // control frames do not. RFC 6455, 5.4.
 func TestWriterHoldsTheLine(t *testing.T) {
-	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		c, peer := against(t, kind, true, nil)
-		w, err := c.Writer(bg, websocket.Text)
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
+		writer, err := e.Writer(bg, websocket.Text)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write([]byte("gathers, and holds nothing up")); err != nil {
+		if _, err := writer.Write([]byte("gathers, and holds nothing up")); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Write(bg, websocket.Text, []byte("before")); err != nil {
+		if err := e.Write(bg, websocket.Text, []byte("before")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.Write([]byte(message(5000))); err != nil {
+		if _, err := writer.Write([]byte(message(5000))); err != nil {
 			t.Fatal(err)
 		}
-		other := async(func() error { return c.Write(bg, websocket.Text, []byte("after")) })
-		ctx, cancel := context.WithTimeout(bg, time.Second)
+		other := async(func() error { return e.Write(bg, websocket.Text, []byte("after")) })
+		ctx, cancel := context.WithTimeout(bg, w.short(time.Second))
 		defer cancel()
-		if err := c.Write(ctx, websocket.Text, nil); err != context.DeadlineExceeded {
+		if err := e.Write(ctx, websocket.Text, nil); err != context.DeadlineExceeded {
 			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
 		}
-		go c.Read(bg)
+		e.reading()
 		peer.send(peer.frame(true, wire.OpPing, "now"))
 		peer.want("text before", "text… gathers, and holds nothing up", "continuation… 5000 bytes", "pong now")
-		if err := w.Close(); err != nil {
+		if err := writer.Close(); err != nil {
 			t.Error(err)
 		}
 		if err := other(); err != nil {
@@ -325,46 +344,56 @@ func TestWriterContextOnceBegun(t *testing.T) {
 func TestManyWriters(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind wstest.Kind) {
 		client, server := pair(t, kind, nil)
-		const writers, messages = 6, 30
-		for i := range writers {
-			go func() {
-				rng := rand.New(rand.NewPCG(uint64(i), 1))
-				for j := range messages {
-					size := []int{10, 100, 5000, 40_000, 100_000}[rng.IntN(5)]
-					p := fmt.Appendf(nil, "%d %d %s", i, j, bytes.Repeat([]byte{byte('a' + i)}, size))
-					var err error
-					if rng.IntN(3) == 0 {
-						err = writeAll(client, bg, string(p))
-					} else {
-						err = client.Write(bg, websocket.Text, p)
-					}
-					if err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			}()
-		}
-		next := make([]int, writers)
-		for range writers * messages {
-			_, p, err := server.Read(bg)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var i, j int
-			var body string
-			if _, err := fmt.Sscanf(string(p), "%d %d %s", &i, &j, &body); err != nil {
-				t.Fatal(err)
-			}
-			if j != next[i] {
-				t.Fatalf("writer %d: message %d came, want %d", i, j, next[i])
-			}
-			if strings.Trim(body, string(rune('a'+i))) != "" {
-				t.Fatalf("writer %d: another's bytes in message %d", i, j)
-			}
-			next[i]++
-		}
+		manyWriters(t, client, server)
 	})
+	overWays(t, func(t *testing.T, w way) {
+		server, client := w.pair(t, nil)
+		manyWriters(t, server.Conn, client)
+	})
+}
+
+func manyWriters(t *testing.T, from, to *websocket.Conn) {
+	const writers, messages = 6, 30
+	for i := range writers {
+		go func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 1))
+			for j := range messages {
+				size := []int{10, 100, 5000, 40_000, 100_000}[rng.IntN(5)]
+				p := fmt.Appendf(nil, "%d %d %s", i, j, bytes.Repeat([]byte{byte('a' + i)}, size))
+				var err error
+				if rng.IntN(3) == 0 {
+					err = writeAll(from, bg, string(p))
+				} else {
+					err = from.Write(bg, websocket.Text, p)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}()
+	}
+	ctx, cancel := context.WithTimeout(bg, 20*time.Second) // else pings would wake up who has been forgotten
+	defer cancel()
+	next := make([]int, writers)
+	for range writers * messages {
+		_, p, err := to.Read(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var i, j int
+		head := p[:min(len(p), 20)]
+		if _, err := fmt.Sscanf(string(head), "%d %d", &i, &j); err != nil {
+			t.Fatal(err)
+		}
+		if j != next[i] {
+			t.Fatalf("writer %d: message %d came, want %d", i, j, next[i])
+		}
+		if body := bytes.TrimLeft(p, "0123456789 "); len(bytes.Trim(body, string(rune('a'+i)))) > 0 {
+			t.Fatalf("writer %d: another's bytes in message %d", i, j)
+		}
+		next[i]++
+	}
 }
 
 // A large message is not passed for ever by small ones that gather.

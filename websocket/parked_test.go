@@ -1,0 +1,401 @@
+package websocket_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket"
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
+	"github.com/duplexgo/duplex/websocket/wire"
+)
+
+// parks skips a test where nothing is parked.
+func parks(t testing.TB) {
+	t.Helper()
+	if !netpoll.Supported {
+		t.Skip("connections are not parked on this system")
+	}
+}
+
+// Before all else: the tests of this package that say so do run in parked mode.
+func TestHostsPark(t *testing.T) {
+	parks(t)
+	overHosts(t, func(t *testing.T, h host) {
+		w := way{host: h, handler: true}
+		e, peer := w.against(t, nil)
+		peer.send(peer.text("x"))
+		e.read("x")
+		if got, want := e.LeavesPoller(), w.parked(); got != want {
+			t.Errorf("the connection has left package net: %v, want %v", got, want)
+		}
+		if !h.memory {
+			eventually(t, h, "parking", e.IsParked)
+			peer.send(peer.text("y"))
+			e.read("y")
+		}
+	})
+}
+
+// A message in fragments is not interrupted by another message, whoever sends that
+// and however the frames gather. RFC 6455, 5.4.
+func TestFragmentsAreNotInterrupted(t *testing.T) {
+	overHosts(t, func(t *testing.T, h host) {
+		large := []byte(message(10_000))
+		s := h.run(t, &websocket.Handler{Message: func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
+			c.Write(bg, typ, p)
+			c.Write(bg, typ, large)
+		}, Open: func(c *websocket.Conn, _ *http.Request) {
+			go func() {
+				for n := 0; writeSlowly(c, message(5000)) == nil; n++ {
+					yield(n % 20)
+				}
+			}()
+		}})
+		c := dial(t, s, nil)
+		const rounds = 1000
+		sent := async(func() (err error) {
+			for range rounds {
+				err = errors.Join(err, c.Write(bg, websocket.Binary, []byte("x")))
+			}
+			return err
+		})
+		sizes := map[int]int{}
+		for sizes[len(large)] < rounds {
+			_, p, err := c.Read(bg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sizes[len(p)]++
+		}
+		if err := sent(); err != nil {
+			t.Error(err)
+		}
+		if sizes[1] != rounds || len(sizes) > 3 {
+			t.Errorf("messages by their size: %v", sizes)
+		}
+		c.CloseNow()
+	})
+}
+
+// writeSlowly sends a message in two fragments and lets others run between them.
+func writeSlowly(c *websocket.Conn, p string) error {
+	w, err := c.Writer(bg, websocket.Text)
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(w, p); err != nil {
+		return err
+	}
+	yield(20)
+	return w.Close()
+}
+
+func yield(n int) {
+	for range n {
+		runtime.Gosched()
+	}
+}
+
+// A peer that does not read is not read from either, and goes on where it was when
+// it does; nothing is lost, and nobody else waits.
+func TestPeerThatDoesNotRead(t *testing.T) {
+	overHosts(t, func(t *testing.T, h host) {
+		s := h.run(t, echoHandler(&websocket.Options{WriteTimeout: -1, PingInterval: -1}))
+		peer, other := s.peer(t), dial(t, s, nil)
+		const messages, size = 600, 64 << 10
+		var sent atomic.Int64
+		done := async(func() error {
+			for i := range messages {
+				if err := peer.trySend(peer.frame(true, wire.OpBinary, fmt.Sprintf("%08d", i)+message(size))); err != nil {
+					return err
+				}
+				sent.Add(1)
+			}
+			return nil
+		})
+		for last, same := int64(-1), 0; same < 200; { // until nothing moves any more
+			echoed(t, other, "unaffected")
+			if now := sent.Load(); now == last {
+				same++
+			} else {
+				last, same = now, 0
+			}
+			if h.memory {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		if got := sent.Load(); got == messages {
+			t.Errorf("all %d messages were taken of a peer that reads nothing", got)
+		}
+		for i := range messages {
+			_, p, err := peer.ReadFrame()
+			if err != nil || len(p) != 8+size || string(p[:8]) != fmt.Sprintf("%08d", i) || string(p[8:]) != message(size) {
+				t.Fatalf("message %d: %d bytes, %v", i, len(p), err)
+			}
+		}
+		if err := done(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// echoHandler sends back what comes, from within the callback.
+func echoHandler(o *websocket.Options) *websocket.Handler {
+	h := &websocket.Handler{Message: func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
+		c.Write(bg, typ, p)
+	}}
+	if o != nil {
+		h.Options = *o
+	}
+	return h
+}
+
+// What a callback writes belongs to the application again when Write returns, and
+// arrives whole however slowly the peer reads.
+func TestLargeWritesInCallbacks(t *testing.T) {
+	for _, h := range []host{overLoop, overTLS} {
+		h.narrow = true
+		t.Run(h.name, func(t *testing.T) {
+			const messages, size = 3, 1 << 20
+			s := h.run(t, &websocket.Handler{Message: func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
+				b := make([]byte, size)
+				for i := range messages {
+					for j := range b {
+						b[j] = byte(i + j/1000)
+					}
+					if err := c.Write(bg, websocket.Binary, b); err != nil {
+						t.Error(err)
+					}
+					clear(b)
+				}
+				c.Close(1000, "")
+			}})
+			peer := s.peer(t)
+			peer.send(peer.text("go"))
+			for i := range messages {
+				h, p, err := peer.ReadFrame()
+				if err != nil || h.Length != size {
+					t.Fatalf("message %d: %d bytes, %v", i, h.Length, err)
+				}
+				for j := range p {
+					if p[j] != byte(i+j/1000) {
+						t.Fatalf("message %d differs at byte %d", i, j)
+					}
+				}
+			}
+			peer.want("close 1000")
+		})
+	}
+}
+
+// The application may close wherever it is called back, and from elsewhere in the
+// middle of a message.
+func TestCloseAnywhere(t *testing.T) {
+	abnormal := websocket.CloseError{Code: websocket.CloseAbnormal, Local: true}
+	normal := websocket.CloseError{Code: 4000, Reason: "enough", Local: true}
+	for _, where := range []string{"Open", "Message", "within a message"} {
+		for _, now := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s %v", where, now), func(t *testing.T) {
+				overHosts(t, func(t *testing.T, h host) {
+					d := newDiary(t, h)
+					handler := d.handler(nil)
+					opened, message := make(chan *websocket.Conn, 1), handler.Message
+					finish := func(c *websocket.Conn, at string) {
+						if at != where {
+							return
+						}
+						if now {
+							c.CloseNow()
+						} else if err := c.Close(4000, "enough"); err != nil {
+							t.Error(err)
+						}
+					}
+					handler.Open = func(c *websocket.Conn, r *http.Request) {
+						d.enter("open")
+						defer d.leave()
+						finish(c, "Open")
+						opened <- c
+					}
+					handler.Message = func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
+						message(c, typ, p)
+						finish(c, "Message")
+					}
+					s := h.run(t, handler)
+					peer := s.peer(t)
+					c := within(t, h, "Open", opened)
+					if where != "Open" {
+						peer.send(peer.text("1"), peer.text("2"), peer.text("half")[:8])
+					}
+					if where == "within a message" {
+						eventually(t, h, "Message", func() bool { return d.has("text 2") })
+						finish(c, where)
+					}
+					if now {
+						if got := peer.next(); got != "end" && !strings.HasPrefix(got, "error") {
+							t.Errorf("the peer got %q, want the end", got)
+						}
+						wantClose(t, d.end(), abnormal)
+					} else {
+						peer.want("close 4000 enough")
+						if where != "Open" {
+							peer.send(peer.text("half")[8:])
+						}
+						peer.send(peer.text("not delivered"), peer.close(4000, ""))
+						peer.want("end")
+						peer.Close()
+						wantClose(t, d.end(), normal)
+					}
+					switch where {
+					case "Open":
+						d.want("open", "close")
+					case "Message":
+						d.want("open", "text 1", "close")
+					default:
+						d.want("open", "text 1", "text 2", "close")
+					}
+				})
+			})
+		}
+	}
+}
+
+// A context ends the wait for a turn behind a peer that takes nothing, and nothing
+// else.
+func TestWriteContextBehindAStuckPeer(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, &websocket.Options{WriteTimeout: -1, PingInterval: -1, MaxMessage: -1})
+		first := e.stick(peer)
+		ctx, cancel := context.WithTimeout(bg, w.short(time.Second))
+		defer cancel()
+		if err := e.Write(ctx, websocket.Binary, make([]byte, 100_000)); err != context.DeadlineExceeded {
+			t.Errorf("behind a stuck message: %v, want %v", err, context.DeadlineExceeded)
+		}
+		if w.memory {
+			peer.s.Peer().SetBuffer(1 << 20)
+		}
+		last := async(func() error { return e.Write(bg, websocket.Text, []byte("alive")) })
+		peer.want("binary*", "text alive")
+		if err := errors.Join(first(), last()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// While a callback runs nobody reads, and a pong cannot be seen: its peer is not
+// given up for that.
+func TestSlowCallbackKeepsItsPeer(t *testing.T) {
+	overHosts(t, func(t *testing.T, h host) {
+		timeout := h.short(10*time.Second) / 2
+		handler := &websocket.Handler{Message: func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
+			time.Sleep(10 * timeout) // it is what is tested: a callback that takes its time
+			if err := c.Write(bg, typ, p); err != nil {
+				t.Error(err)
+			}
+		}}
+		handler.PingInterval, handler.PongTimeout = timeout, timeout
+		peer := h.run(t, handler).peer(t)
+		peer.send(peer.text("alive"))
+		for got := ""; got != "text alive"; got = peer.next() {
+			if got != "" && !strings.HasPrefix(got, "ping") {
+				t.Fatalf("the peer got %q", got)
+			}
+		}
+	})
+}
+
+// A Handler pings at the interval that was set, as a Conn does, also where that is
+// shorter than the pong timeout.
+func TestPingsKeepTheirInterval(t *testing.T) {
+	for _, w := range ways {
+		if !w.memory {
+			continue
+		}
+		for _, timeout := range []time.Duration{time.Second, 10 * time.Second, time.Minute, -1} {
+			t.Run(fmt.Sprintf("%s %v", w.name, timeout), func(t *testing.T) {
+				inTime(t, true, func(t *testing.T) {
+					e, peer := w.against(t, &websocket.Options{PingInterval: 10 * time.Second, PongTimeout: timeout})
+					e.reading()
+					for i := range 5 {
+						begin := time.Now()
+						peer.pong(t)
+						got := time.Since(begin) // the pong's way is the only thing that it is shorter by
+						if got < 9*time.Second || got > 11*time.Second {
+							t.Errorf("ping %d came after %v", i, got)
+						}
+					}
+					e.CloseNow()
+				})
+			})
+		}
+	}
+}
+
+// The close frame of a broken rule and what the application had sent before it
+// reach a peer that was not reading, however it is parked, and a peer that never
+// answers is left in the end.
+func TestSlowCloseOfAParkedPeer(t *testing.T) {
+	overHosts(t, func(t *testing.T, h host) {
+		m := websocket.Prepare(websocket.Binary, make([]byte, 1<<20))
+		o := &websocket.Options{SendLimit: 2 << 20, SlowPolicy: websocket.SlowClose, PingInterval: -1}
+		e, peer := way{host: h, handler: true}.against(t, o)
+		var err error
+		for err == nil {
+			err = e.Send(m)
+		}
+		if !errors.Is(err, websocket.ErrSlow) {
+			t.Fatal(err)
+		}
+		got := peer.next()
+		for ; strings.HasPrefix(got, "binary"); got = peer.next() {
+		}
+		if !strings.HasPrefix(got, "close 1008") {
+			t.Errorf("the peer got %q", got)
+		}
+		wantError(t, e.reading()(), websocket.ClosePolicyViolation)
+	})
+}
+
+// Connections of one Handler do not wait for one that is in its callback, however
+// many are.
+func TestCallbacksThatBlock(t *testing.T) {
+	overHosts(t, func(t *testing.T, h host) {
+		release := make(chan bool)
+		var blocked sync.WaitGroup
+		s := h.run(t, &websocket.Handler{Message: func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
+			if string(p) == "block" {
+				blocked.Done()
+				<-release
+			}
+			c.Write(bg, typ, p)
+		}})
+		free := dial(t, s, nil)
+		var waiting []*websocket.Conn
+		for range 20 {
+			c := dial(t, s, nil)
+			blocked.Add(1)
+			if err := c.Write(bg, websocket.Text, []byte("block")); err != nil {
+				t.Fatal(err)
+			}
+			waiting = append(waiting, c)
+			echoed(t, free, "free")
+		}
+		blocked.Wait()
+		for range 100 {
+			echoed(t, free, "free")
+		}
+		close(release)
+		for _, c := range waiting {
+			read(t, c, "block")
+			echoed(t, c, "again")
+		}
+	})
+}
