@@ -113,13 +113,15 @@ func (c *Conn) end(err error) error {
 // closeReceived answers the peer's close frame, ends the stream and returns the
 // end: whichever side closed first. Only the one who reads calls it.
 func (c *Conn) closeReceived(code CloseCode, reason string) error {
-	end := &CloseError{Code: code, Reason: reason}
+	end := error(&CloseError{Code: code, Reason: reason})
 	c.ending.limit(c, c.settings.CloseTimeout, end, false)
-	if ours, ok := c.out.close(end, code, "").(*CloseError); ok {
+	if ours := c.out.close(end, code, ""); ours != nil {
 		end = ours
 	}
 	c.out.awaitClose()
-	c.ending.shake(end)
+	if closed, ok := end.(*CloseError); ok {
+		c.ending.shake(closed)
+	}
 	c.finish(end, c.settings.server)
 	return end
 }

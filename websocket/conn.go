@@ -64,7 +64,8 @@ type Options struct {
 	WriteTimeout time.Duration
 
 	// SendLimit is how many bytes of messages wait for a slow peer when they are
-	// sent by [Conn.Send] or [Broadcast]. Default 1 MiB; negative: no limit.
+	// sent by [Conn.Send] or [Broadcast], beside what is being written. A single
+	// message may always wait, however large. Default 1 MiB; negative: no limit.
 	SendLimit int
 
 	// SlowPolicy says what Send does beyond SendLimit. Default SlowRefuse.

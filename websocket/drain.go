@@ -36,7 +36,7 @@ func (o *out) post(h wire.Header, p []byte) error {
 
 // soon sees to it that what has gathered will be written.
 func (o *out) soon() {
-	if o.batch == nil || o.busy || o.stuck.Load() {
+	if !o.pending() || o.busy || o.stuck.Load() {
 		return
 	}
 	if o.gathered() < maxBatch/2 && (o.listed || o.c.parking.loop.list(o.c)) {
@@ -50,9 +50,9 @@ func (o *out) soon() {
 // Nobody else is busy.
 func (o *out) drain() {
 	s := o.c.socket()
-	for o.err == nil && (o.batch != nil || o.slotted() || o.waits() && o.writer == nil) {
+	for o.err == nil && o.pending() {
 		o.gatherSlot()
-		o.refill(false)
+		o.refill()
 		b, round := o.batch, o.round
 		o.batch, o.round = nil, round+1
 		n, err := o.try(func() (int, error) { return s.Write(b.b) })
@@ -195,7 +195,7 @@ func (o *out) unlist() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.listed = false
-	if o.batch != nil && !o.busy && !o.stuck.Load() {
+	if o.pending() && !o.busy && !o.stuck.Load() {
 		o.drain()
 	}
 }

@@ -21,3 +21,20 @@ func (c *Conn) IsWriting() bool {
 	defer c.out.mu.Unlock()
 	return c.out.busy || c.out.stuck.Load()
 }
+
+// IsBare reports whether a parked connection remembers nothing of what it has
+// received. Only for one that is idle: its owner changes that.
+func (c *Conn) IsBare() bool {
+	if !c.parking.claim() {
+		return false
+	}
+	bare := c.in == nil
+	switch { // as ServeHTTP ends
+	case c.parking.release():
+	case c.socket() == nil:
+		go c.settings.handler.attend(c)
+	default:
+		go workAlone(c, true)
+	}
+	return bare
+}

@@ -148,7 +148,7 @@ func (h *Handler) attend(c *Conn) {
 			continue
 		}
 		busy = true
-		if c.out.shut.Load() {
+		if c.out.closing.Load() {
 			continue // closed by the application: no Message follows
 		}
 		if buf = p; cap(buf) > keepMessage {

@@ -27,7 +27,7 @@ func (o *out) flush(round uint64) error {
 // leadBatch writes what has gathered.
 func (o *out) leadBatch() {
 	o.gatherSlot()
-	o.refill(false)
+	o.refill()
 	batch, round := o.batch, o.round
 	o.batch, o.round = nil, o.round+1
 	defer batch.release()
@@ -46,9 +46,8 @@ func (o *out) lead(write func() error) (err error) {
 	defer func() {
 		o.mu.Lock()
 		o.busy = false
-		if err != nil && o.err == nil {
-			o.err = err
-			o.shut.Store(true)
+		if err != nil {
+			o.broke(err)
 		}
 		o.change()
 	}()
@@ -60,18 +59,28 @@ var errWritePanic = errors.New("websocket: writing: the stream's Write panicked"
 
 // flushing has a goroutine write what has gathered. It lasts until that is done.
 func (o *out) flushing() {
-	if o.flusher {
+	if o.flusher || !o.pending() {
 		return
 	}
 	o.flusher = true
-	go func() {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		for o.err == nil && (o.batch != nil || o.slotted() || o.waits() && o.writer == nil) {
-			o.flush(o.round)
+	a := o.rare()
+	if a.run == nil {
+		a.run = o.flushPending
+	}
+	go a.run()
+}
+
+func (o *out) flushPending() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.err == nil && o.pending() {
+		if o.busy {
+			o.await()
+		} else {
+			o.leadBatch()
 		}
-		o.flusher = false
-	}()
+	}
+	o.flusher = false
 }
 
 // collect lets frames gather without waiting for them to leave, until release:
@@ -96,7 +105,7 @@ func (o *out) release() {
 	o.c.settings.handler.wheel.stop(o.aside.late)
 	o.aside.late = nil
 	switch {
-	case o.batch == nil && !o.slotted():
+	case !o.pending():
 	case o.busy:
 		o.flushing()
 	default:
@@ -109,10 +118,10 @@ func (c *Conn) tooLate() {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.collects() && o.batch != nil {
+	if o.collects() {
+		o.aside.late = nil
 		o.flushing()
 	}
-	o.rare().late = nil
 }
 
 // send writes a frame whose payload is the caller's: a small one with one call

@@ -49,7 +49,7 @@ type out struct {
 	room    bool        // the socket told of room while somebody wrote to it
 	stalled bool        // nothing is read before the socket has taken what has gathered
 	stuck   atomic.Bool // the socket takes no more for now
-	shut    atomic.Bool // nothing can be sent any more: failed is not nil
+	closing atomic.Bool // closed is not nil
 }
 
 // maxBatch is how many bytes gather while a write is under way. Beyond it writers
@@ -64,6 +64,7 @@ type aside struct {
 	began atomic.Int64 // by clock, when the write began that is under way; 0: there is none
 	alarm *writeAlarm  // the write timeout's, for a socket that is stuck
 	late  *alarm       // frames are collected, until it rings at the latest
+	run   func()       // flushPending, made once
 }
 
 // rare returns the aside to be changed.
@@ -73,6 +74,9 @@ func (o *out) rare() *aside {
 	}
 	return o.aside
 }
+
+// pending reports whether there is something to write.
+func (o *out) pending() bool { return o.batch != nil || o.slotted() || o.refills() }
 
 // slotted reports whether a pong is still to gather.
 func (o *out) slotted() bool { return o.aside != nil && o.aside.slot != nil }
@@ -96,12 +100,12 @@ func (o *out) frame(ctx context.Context, h wire.Header, p []byte, w *messageWrit
 	h = o.masked(h, len(p))
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	defer o.proceed()
 	if err := o.turn(ctx, h.Size()+len(p), w); err != nil {
 		return err
 	}
 	if w != nil {
 		o.hold(w, h.Fin)
-		defer o.proceed()
 	}
 	switch {
 	case o.c.socket() != nil:
@@ -116,15 +120,11 @@ func (o *out) frame(ctx context.Context, h wire.Header, p []byte, w *messageWrit
 	return o.lead(func() error { return o.send(h, p) })
 }
 
-// proceed is called when a fragment has been sent, behind which messages of Send
-// may have waited.
+// proceed is called when a frame has been sent or given up, behind which messages
+// of Send may have waited.
 func (o *out) proceed() {
-	switch {
-	case o.writer != nil || !o.waits():
-	case o.c.socket() == nil:
-		o.flushing()
-	case !o.busy && !o.stuck.Load():
-		o.drain()
+	if o.refills() {
+		o.background()
 	}
 }
 
@@ -167,7 +167,10 @@ func (o *out) turn(ctx context.Context, size int, w *messageWriter) error {
 		case o.fits(size):
 			return nil
 		default:
-			first, o.first = true, true
+			if !first {
+				first = true
+				o.lineUp()
+			}
 			if !o.busy && !o.stuck.Load() {
 				o.writeBatch()
 				continue
@@ -184,7 +187,7 @@ func (o *out) free(size int, w *messageWriter) bool {
 
 // fits reports whether a frame of size bytes may join the batch, or be the first.
 func (o *out) fits(size int) bool {
-	if o.writer == nil && o.waits() {
+	if o.refills() {
 		return false
 	}
 	return o.batch == nil && !o.busy || size <= maxBatch-o.gathered()
@@ -364,14 +367,7 @@ func (o *out) close(err error, code CloseCode, reason string) error {
 	if o.err != nil || o.closed != nil {
 		return o.closed
 	}
-	o.refill(true)
-	o.gatherSlot()
-	o.closed = err
-	o.shut.Store(true)
-	payload := wire.AppendClose(make([]byte, 0, wire.MaxControl), code, reason)
-	o.gather(o.masked(wire.Header{Fin: true, Opcode: wire.OpClose}, len(payload)), payload)
-	o.background()
-	o.change()
+	o.finish(err, code, reason)
 	return err
 }
 
@@ -380,7 +376,7 @@ func (o *out) close(err error, code CloseCode, reason string) error {
 func (o *out) awaitClose() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for o.err == nil && (o.batch != nil || o.busy) {
+	for o.err == nil && (o.batch != nil || o.busy || o.refills()) {
 		if o.busy || o.c.socket() != nil {
 			o.await()
 		} else {
@@ -400,7 +396,9 @@ func (o *out) fail(err error) {
 func (o *out) broke(err error) {
 	if o.err == nil {
 		o.err = err
-		o.shut.Store(true)
+		if o.backlog != nil {
+			o.backlog.clear()
+		}
 	}
 	if o.aside != nil && o.aside.timer != nil {
 		o.aside.timer.Stop()

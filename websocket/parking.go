@@ -93,7 +93,7 @@ func (c *Conn) park(buffered []byte) {
 				l.leave()
 			}
 		}
-	} else if descriptor(c.stream) != nil && netpoll.Supported {
+	} else if s, ok := c.stream.(stoppable); ok && s.SetReadDeadline(time.Time{}) == nil && descriptor(c.stream) != nil && netpoll.Supported {
 		c.parking.loop = h.join()
 	}
 	switch {

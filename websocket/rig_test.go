@@ -206,12 +206,13 @@ func echoing(c *websocket.Conn) func() error {
 
 func message(n int) string { return strings.Repeat("0123456789abcdef", n/16+1)[:n] }
 
+const handshakeRequest = "GET / HTTP/1.1\r\nHost: server.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+
 // handshaking returns a raw client that has sent its handshake, and together with
 // it the first bytes of frames.
 func handshaking(t *testing.T, stream net.Conn, first ...[]byte) *raw {
 	t.Helper()
-	const request = "GET / HTTP/1.1\r\nHost: server.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-	if _, err := stream.Write(append([]byte(request), slices.Concat(first...)...)); err != nil {
+	if _, err := stream.Write(append([]byte(handshakeRequest), slices.Concat(first...)...)); err != nil {
 		t.Fatal(err)
 	}
 	line, _ := stream.(*wstest.Stream)

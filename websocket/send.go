@@ -2,18 +2,19 @@ package websocket
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/duplexgo/duplex/websocket/wire"
 )
 
 // A SlowPolicy says what [Conn.Send] does when a peer is so slow that more than
-// [Options.SendLimit] waits to be sent to it.
+// [Options.SendLimit] would wait to be sent to it.
 type SlowPolicy uint8
 
 const (
 	SlowRefuse     SlowPolicy = iota // Send returns ErrSlow, and the message is not sent
 	SlowDropOldest                   // the messages that have waited longest are not sent
-	SlowClose                        // the connection is ended with 1008
+	SlowClose                        // the connection is ended with 1008, and nothing that waits is sent
 )
 
 // String returns "refuse", "drop oldest" or "close".
@@ -27,54 +28,57 @@ func (p SlowPolicy) String() string {
 	return "refuse"
 }
 
-// ErrSlow is returned by [Conn.Send] when the peer takes messages more slowly than
-// they are sent and [Options.SendLimit] has been reached.
-var ErrSlow = errors.New("websocket: send: the peer is too slow, and the limit of what waits for it has been reached")
+// ErrSlow is found by errors.Is in the error of a [Conn.Send] that [Options.SendLimit]
+// did not let pass, and in that of every call on a connection that [SlowClose] has
+// ended, which is an [*Error], too.
+var ErrSlow = errors.New("websocket: sending: the peer takes messages more slowly than they are sent")
+
+const slowReason = "messages are taken too slowly"
 
 // errSlow ends a connection by SlowClose.
-var errSlow = &Error{Code: ClosePolicyViolation, Msg: "messages are taken too slowly"}
+var errSlow = fmt.Errorf("%w: %w", ErrSlow, &Error{Code: ClosePolicyViolation, Msg: slowReason})
 
-// SendStats count what [Conn.Send] has to do with a slow peer.
+// SendStats count what [Conn.Send] has to do with a slow peer. A connection that
+// has ended counts no messages as waiting.
 type SendStats struct {
 	Waiting      int    // messages that wait now
-	WaitingBytes int    // of them
-	Dropped      uint64 // messages that SlowDropOldest has thrown away
-	Refused      uint64 // messages that Send has returned ErrSlow for
+	WaitingBytes int    // of them, as frames without a mask
+	Dropped      uint64 // messages that waited and were thrown away by SlowDropOldest or SlowClose
+	Refused      uint64 // messages for which Send has returned ErrSlow
 }
 
 // backlog is the messages of Send that wait for a slow peer. They are shared with
-// other connections, not copied.
+// other connections, not copied. The last of them may be a close frame.
 type backlog struct {
 	stats    SendStats
-	messages []*Prepared
+	messages []*Prepared // from next on
+	next     int
+	ahead    int // how many of them go before a Write that waits for its turn
 }
 
-// Send sends a message without waiting: what the connection does not take at once
-// waits, up to [Options.SendLimit] bytes, and beyond that [Options.SlowPolicy]
-// rules. Messages of Send and Write go out in the order of the calls, but a
-// Write waits until all that waits before it has gone.
+// keepBacklog is for how many messages the memory of a backlog is kept when it is
+// empty.
+const keepBacklog = 16
+
+// Send sends a message without waiting. It returns when the stream has taken the
+// message, or soon will, or when the message waits because the peer is slow. Up to
+// [Options.SendLimit] bytes wait, or one message of any size; beyond that
+// [Options.SlowPolicy] rules. What waits is shared between connections.
 //
-// The error is ErrSlow, or why nothing can be sent any more. That the message has
-// been received it does not tell.
+// Messages of Send and Write that one goroutine sends go out in the order of its
+// calls: a Write waits until what waited before it has gone. Behind a message
+// that a [Conn.Writer] has begun, Send's messages wait for its end.
+//
+// The error is ErrSlow, or why nothing can be sent any more. That the peer has got
+// the message nil does not say: a connection that ends takes with it what waits,
+// unless it ends by Close, before whose close frame it is sent.
 func (c *Conn) Send(m *Prepared) error {
 	if m.typ != Text && m.typ != Binary {
 		return errMessageType
 	}
-	o := &c.out
-	o.mu.Lock()
-	err := o.enqueue(m)
-	if err == errSlow {
-		o.backlog.messages = nil
-	}
-	o.mu.Unlock()
-	if err == errSlow {
-		// Whoever reads waits for the peer, and the peer for nobody: so it is not asked.
-		err := &opError{"sending", errSlow}
-		c.ending.limit(c, lingerTimeout, err, true)
-		o.close(err, errSlow.Code, errSlow.Msg)
-		return ErrSlow
-	}
-	return err
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.enqueue(m)
 }
 
 // SendStats returns the counts of this connection.
@@ -93,30 +97,11 @@ func (o *out) enqueue(m *Prepared) error {
 		return err
 	}
 	if o.passes(m) {
-		return o.pass(m)
+		o.join(m)
+	} else if err := o.delay(m); err != nil {
+		return err
 	}
-	if o.backlog == nil {
-		o.backlog = new(backlog)
-	}
-	b, limit := o.backlog, o.c.settings.SendLimit
-	for limit > 0 && b.stats.WaitingBytes+len(m.frame) > limit {
-		switch policy := o.c.settings.SlowPolicy; {
-		case policy == SlowDropOldest && len(b.messages) > 0:
-			b.shift()
-			b.stats.Dropped++
-			continue
-		case policy == SlowClose:
-			return errSlow
-		}
-		b.stats.Refused++
-		return ErrSlow
-	}
-	b.messages = append(b.messages, m)
-	b.stats.Waiting++
-	b.stats.WaitingBytes += len(m.frame)
-	if o.c.socket() == nil {
-		o.flushing()
-	}
+	o.background()
 	return nil
 }
 
@@ -125,39 +110,138 @@ func (o *out) passes(m *Prepared) bool {
 	return o.free(len(m.frame), nil) && !o.stuck.Load() && (!o.busy || o.c.socket() != nil)
 }
 
-// pass sends a message whose turn has come, without waiting.
-func (o *out) pass(m *Prepared) error {
-	h := o.masked(wire.Header{Fin: true, Opcode: wire.Opcode(m.typ)}, len(m.frame)-m.head)
-	if o.c.socket() != nil {
-		return o.post(h, m.payload())
+// join puts a message into the batch. A large one that is the first there is not
+// copied.
+func (o *out) join(m *Prepared) {
+	switch {
+	case !o.c.settings.server:
+		o.gather(o.masked(wire.Header{Fin: true, Opcode: wire.Opcode(m.typ)}, len(m.payload())), m.payload())
+	case o.batch == nil && len(m.frame) > gatherSize:
+		o.batch = m.batch()
+	default:
+		if o.batch == nil {
+			o.batch = newBatch()
+		}
+		o.batch.grow(len(m.frame))
+		o.batch.b = append(o.batch.b, m.frame...)
 	}
-	o.gather(h, m.payload())
-	o.flushing()
+}
+
+// delay lets a message wait, if there is room. A single one always may: else
+// messages above the limit would be taken or not by chance.
+func (o *out) delay(m *Prepared) error {
+	b, limit := o.waiting(), o.c.settings.SendLimit
+	for limit > 0 && b.stats.Waiting > 0 && b.stats.WaitingBytes+len(m.frame) > limit {
+		if o.c.settings.SlowPolicy == SlowDropOldest {
+			b.shift()
+			b.stats.Dropped++
+			continue
+		}
+		b.stats.Refused++
+		if o.c.settings.SlowPolicy == SlowClose {
+			return o.giveUp()
+		}
+		return ErrSlow
+	}
+	b.push(m)
 	return nil
 }
 
-// waits reports whether messages of Send wait.
-func (o *out) waits() bool { return o.backlog != nil && len(o.backlog.messages) > 0 }
+// giveUp ends the connection by SlowClose.
+func (o *out) giveUp() error {
+	o.backlog.stats.Dropped += uint64(o.backlog.stats.Waiting)
+	o.backlog.clear()
+	// A peer that does not take messages does not answer a close frame either.
+	o.c.ending.limit(o.c, lingerTimeout, errSlow, true)
+	o.finish(errSlow, ClosePolicyViolation, slowReason)
+	return errSlow
+}
 
-// refill lets messages that wait gather: as many as fit, or all. Fragments of
-// another message must not be interrupted.
-func (o *out) refill(all bool) {
-	for o.waits() && o.writer == nil && o.closed == nil {
-		m := o.backlog.messages[0]
-		if !all && o.batch != nil && len(m.frame) > maxBatch-o.gathered() {
+// waiting returns the backlog.
+func (o *out) waiting() *backlog {
+	if o.backlog == nil {
+		o.backlog = new(backlog)
+	}
+	return o.backlog
+}
+
+// waits reports whether messages of Send wait.
+func (o *out) waits() bool { return o.backlog != nil && o.backlog.stats.Waiting > 0 }
+
+// refills reports whether it is the turn of messages that wait: not between the
+// fragments of another, and not when a Write has waited for as many as were there
+// when it came. Without that a Write might wait for ever.
+func (o *out) refills() bool {
+	return o.waits() && o.writer == nil && (!o.first || o.backlog.ahead > 0)
+}
+
+// refill lets messages that wait gather, as many as fit.
+func (o *out) refill() {
+	for o.refills() {
+		m := o.backlog.messages[o.backlog.next]
+		if o.batch != nil && len(m.frame) > maxBatch-o.gathered() {
 			return
 		}
-		o.gather(o.masked(wire.Header{Fin: true, Opcode: wire.Opcode(m.typ)}, len(m.frame)-m.head), m.payload())
+		o.join(m)
 		o.backlog.shift()
 	}
+}
+
+// lineUp makes the caller the first to have the next turn, when what waits now has
+// gone.
+func (o *out) lineUp() {
+	o.first = true
+	if o.backlog != nil {
+		o.backlog.ahead = o.backlog.stats.Waiting
+	}
+}
+
+// finish puts a close frame behind everything that has gathered or waits. From
+// then on writes return err.
+func (o *out) finish(err error, code CloseCode, reason string) {
+	o.closed = err
+	o.closing.Store(true)
+	payload := wire.AppendClose(make([]byte, 0, wire.MaxControl), code, reason)
+	m := Prepare(MessageType(wire.OpClose), payload)
+	if o.writer == nil && (o.waits() || o.gathered() > maxBatch) {
+		o.waiting().push(m)
+		o.backlog.ahead = o.backlog.stats.Waiting
+	} else {
+		o.gatherSlot()
+		o.join(m)
+	}
+	o.background()
+	o.change()
+}
+
+func (b *backlog) push(m *Prepared) {
+	if len(b.messages) == cap(b.messages) && b.next > len(b.messages)/2 {
+		n := copy(b.messages, b.messages[b.next:])
+		clear(b.messages[n:])
+		b.messages, b.next = b.messages[:n], 0
+	}
+	b.messages = append(b.messages, m)
+	b.stats.Waiting++
+	b.stats.WaitingBytes += len(m.frame)
 }
 
 // shift takes the oldest message out.
 func (b *backlog) shift() {
 	b.stats.Waiting--
-	b.stats.WaitingBytes -= len(b.messages[0].frame)
-	b.messages[0] = nil
-	if b.messages = b.messages[1:]; len(b.messages) == 0 {
+	b.stats.WaitingBytes -= len(b.messages[b.next].frame)
+	b.ahead = max(0, b.ahead-1)
+	b.messages[b.next] = nil
+	if b.next++; b.next == len(b.messages) {
+		b.clear()
+	}
+}
+
+// clear forgets the messages.
+func (b *backlog) clear() {
+	b.stats.Waiting, b.stats.WaitingBytes = 0, 0
+	clear(b.messages[b.next:])
+	b.messages, b.next = b.messages[:0], 0
+	if cap(b.messages) > keepBacklog {
 		b.messages = nil
 	}
 }

@@ -120,12 +120,17 @@ func (t *turn) wait() bool {
 	return ok
 }
 
-// tick has what gathers leave once a millisecond.
-func (t *turn) tick() {
+// tick has what gathers leave once a millisecond. It returns a number that changes
+// as often, while the loop is the turn's.
+func (t *turn) tick() uint32 {
+	if t.alone {
+		return t.ticks
+	}
 	if n := t.loop.ticks.Load(); n != t.ticks {
 		t.ticks = n
 		t.loop.flush(t, false)
 	}
+	return t.ticks
 }
 
 // event works on what the poller tells of a connection.
@@ -216,6 +221,7 @@ func (t *turn) serve(c *Conn, all bool) error {
 		return nil
 	}
 	t.from = drainer{socket: c.socket(), all: all}
+	begin := t.tick()
 	in := t.lend(c)
 	for {
 		typ, p, err := in.take(t)
@@ -230,16 +236,21 @@ func (t *turn) serve(c *Conn, all bool) error {
 			t.drop(in)
 			return err
 		}
-		if c.out.shut.Load() {
+		if c.out.closing.Load() {
 			continue // closed by the application: no Message follows
 		}
 		if !t.call(c, typ, p) {
 			t.drop(in)
 			return errLeft
 		}
+		now := t.tick()
 		if c.out.stuck.Load() && c.out.stall() {
 			t.takeBack(in)
 			return nil
+		}
+		if now-begin > 1 {
+			t.takeBack(in)
+			return errLater // many callbacks that do not block take long together, too
 		}
 	}
 }
