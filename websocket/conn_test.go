@@ -109,11 +109,11 @@ func readStopped(t *testing.T, c *websocket.Conn, rng *rand.Rand) (string, int) 
 // in every way in which a server's end can run.
 func TestEveryCut(t *testing.T) {
 	overWays(t, func(t *testing.T, w way) {
-		for _, size := range []int{1, 2, 3, 5, 13, 100, 4096, 5000} {
+		for _, size := range []int{1, 2, 3, 13, 100, 4096} {
 			e, peer := w.against(t, nil)
 			rng := rand.New(rand.NewPCG(uint64(size), 9))
 			e.split(peer, size)
-			messages := []string{"", "a", "héllo, wörld", message(130), message(min(300*size, 200_000)), "end"}
+			messages := []string{"", "a", "héllo, wörld", message(130), message(min(300*size, 50_000)), "end"}
 			var sent []byte
 			pings := 0
 			for _, m := range messages {
@@ -657,7 +657,7 @@ func TestMemoryFollowsBytesReceived(t *testing.T) {
 // the connection when the write timeout strikes.
 func TestPingFlood(t *testing.T) {
 	overWays(t, func(t *testing.T, w way) {
-		timeout := w.short(10 * time.Second)
+		timeout := w.short(3 * time.Second)
 		e, peer := w.against(t, &websocket.Options{PingInterval: -1, WriteTimeout: timeout})
 		flood := bytes.Repeat(peer.frame(true, wire.OpPing, message(125)), 100)
 		flooded := async(func() (sent int) {
@@ -679,7 +679,7 @@ func TestPingFlood(t *testing.T) {
 		if !strings.Contains(err.Error(), "write timeout") {
 			t.Errorf("got %v", err)
 		}
-		if sent := flooded(); w.memory && sent < 50_000 {
+		if sent := flooded(); w.memory && sent < 15_000 {
 			t.Errorf("only %d pings were taken: reading waited for the pongs", sent)
 		}
 	})

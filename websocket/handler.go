@@ -148,8 +148,8 @@ func (h *Handler) attend(c *Conn) {
 			continue
 		}
 		busy = true
-		if c.out.closing.Load() {
-			continue // closed by the application: no Message follows
+		if c.over() {
+			continue
 		}
 		if buf = p; cap(buf) > keepMessage {
 			buf = nil

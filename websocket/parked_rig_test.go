@@ -33,7 +33,7 @@ type host struct {
 	name   string
 	memory bool
 	tls    bool
-	narrow bool // the server's sockets hold as little as the system lets them
+	narrow bool // the server's sockets hold little of what is sent
 }
 
 var (
@@ -51,11 +51,13 @@ func overHosts(t *testing.T, test func(t *testing.T, h host)) {
 	}
 }
 
-// inTime runs a test in fake time or in real time.
+// inTime runs a test in fake time, or in real time beside others: most of that is
+// waited for.
 func inTime(t *testing.T, fake bool, test func(t *testing.T)) {
 	if fake {
 		synctest.Test(t, test)
 	} else {
+		t.Parallel()
 		test(t)
 	}
 }
@@ -150,13 +152,13 @@ func (h host) run(t testing.TB, handler http.Handler) *site {
 	return s
 }
 
-// A narrowListener makes the system's buffers for sending as small as they get.
+// A narrowListener makes the system's buffers for sending small.
 type narrowListener struct{ net.Listener }
 
 func (l narrowListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err == nil {
-		c.(*net.TCPConn).SetWriteBuffer(1)
+		c.(*net.TCPConn).SetWriteBuffer(16 << 10)
 	}
 	return c, err
 }
@@ -240,11 +242,11 @@ var (
 	ways = []way{
 		{host{name: "Conn TCP", memory: true}, wstest.TCP, false},
 		{host{name: "Conn Bare", memory: true}, wstest.Bare, false},
-		{host{name: "Conn loopback"}, wstest.TCP, false},
-		{host{name: "Conn TLS", tls: true}, wstest.TCP, false},
+		{host{name: "Conn loopback", narrow: true}, wstest.TCP, false},
+		{host{name: "Conn TLS", tls: true, narrow: true}, wstest.TCP, false},
 		{host{name: "Handler memory", memory: true}, wstest.TCP, true},
-		{host{name: "Handler loop"}, wstest.TCP, true},
-		{host{name: "Handler TLS", tls: true}, wstest.TCP, true},
+		{host{name: "Handler loop", narrow: true}, wstest.TCP, true},
+		{host{name: "Handler TLS", tls: true, narrow: true}, wstest.TCP, true},
 	}
 )
 
@@ -392,13 +394,10 @@ func (e *end) closing(code websocket.CloseCode, reason string) func() error {
 // stick has the end write more than the line takes to a peer that does not read,
 // and returns a function that waits for that Write.
 func (e *end) stick(peer *raw) func() error {
-	p := make([]byte, 1<<20)
 	if e.memory {
 		peer.s.Peer().SetBuffer(0)
-	} else {
-		p = make([]byte, 16<<20) // more than the system's buffers grow to
 	}
-	wrote := async(func() error { return e.Write(bg, websocket.Binary, p) })
+	wrote := async(func() error { return e.Write(bg, websocket.Binary, make([]byte, 2<<20)) })
 	if e.parked() {
 		wrote() // it does not wait
 	}

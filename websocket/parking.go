@@ -192,6 +192,10 @@ func (c *Conn) control(f func(fd int)) {
 	}
 }
 
+// over reports whether the application has closed the connection: no Message
+// follows, and what still comes is thrown away.
+func (c *Conn) over() bool { return c.out.closing.Load() || c.ending.ended() }
+
 // unpark is called when the stream has been closed: whoever owns the connection
 // finds out by itself, and where nobody does, somebody must end it.
 func (c *Conn) unpark() {

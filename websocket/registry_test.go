@@ -15,15 +15,14 @@ import (
 )
 
 // serve runs an echo server in both ways of writing one, on all hosts.
-func serve(t *testing.T, g *websocket.Registry, test func(t *testing.T, s *site)) {
-	o := websocket.AcceptOptions{Registry: g}
-	for name, h := range map[string]func() http.Handler{
-		"Handler": func() http.Handler {
+func serve(t *testing.T, test func(t *testing.T, s *site, g *websocket.Registry)) {
+	for name, h := range map[string]func(o websocket.AcceptOptions) http.Handler{
+		"Handler": func(o websocket.AcceptOptions) http.Handler {
 			return &websocket.Handler{AcceptOptions: o, Message: func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
 				c.Write(bg, typ, p)
 			}}
 		},
-		"Conn": func() http.Handler {
+		"Conn": func(o websocket.AcceptOptions) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if c, err := websocket.Accept(w, r, &o); err == nil {
 					defer c.CloseNow()
@@ -34,8 +33,8 @@ func serve(t *testing.T, g *websocket.Registry, test func(t *testing.T, s *site)
 	} {
 		t.Run(name, func(t *testing.T) {
 			overHosts(t, func(t *testing.T, host host) {
-				*g = websocket.Registry{}
-				test(t, host.run(t, h()))
+				g := new(websocket.Registry)
+				test(t, host.run(t, h(websocket.AcceptOptions{Registry: g})), g)
 			})
 		})
 	}
@@ -51,8 +50,7 @@ func echoed(t *testing.T, c *websocket.Conn, p string) {
 }
 
 func TestShutdown(t *testing.T) {
-	var g websocket.Registry
-	serve(t, &g, func(t *testing.T, s *site) {
+	serve(t, func(t *testing.T, s *site, g *websocket.Registry) {
 		var ends []func() error
 		for range 50 {
 			c := dial(t, s, nil)
@@ -84,8 +82,7 @@ func TestShutdown(t *testing.T) {
 
 // Peers that do not answer are cut when the context ends.
 func TestShutdownCuts(t *testing.T) {
-	var g websocket.Registry
-	serve(t, &g, func(t *testing.T, s *site) {
+	serve(t, func(t *testing.T, s *site, g *websocket.Registry) {
 		for range 5 {
 			echoed(t, dial(t, s, nil), "hello") // and then nobody reads
 		}
@@ -106,8 +103,7 @@ func TestShutdownCuts(t *testing.T) {
 // A connection whose handshake is under way when Shutdown begins is closed like
 // the others, not forgotten: its peer may have the 101 already.
 func TestShutdownDuringHandshake(t *testing.T) {
-	var g websocket.Registry
-	serve(t, &g, func(t *testing.T, s *site) {
+	serve(t, func(t *testing.T, s *site, g *websocket.Registry) {
 		if !s.memory {
 			return // a 101 cannot be held up
 		}
@@ -132,8 +128,7 @@ func TestShutdownDuringHandshake(t *testing.T) {
 
 // Attack 23: a burst of pings while the server shuts down.
 func TestShutdownDuringPings(t *testing.T) {
-	var g websocket.Registry
-	serve(t, &g, func(t *testing.T, s *site) {
+	serve(t, func(t *testing.T, s *site, g *websocket.Registry) {
 		var floods []func() bool
 		for range 5 {
 			peer := s.peer(t)

@@ -236,8 +236,8 @@ func (t *turn) serve(c *Conn, all bool) error {
 			t.drop(in)
 			return err
 		}
-		if c.out.closing.Load() {
-			continue // closed by the application: no Message follows
+		if c.over() {
+			continue
 		}
 		if !t.call(c, typ, p) {
 			t.drop(in)
