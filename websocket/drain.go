@@ -151,6 +151,14 @@ func (c *Conn) writeTimedOut() {
 	c.out.mu.Lock()
 	a := c.out.rare().alarm
 	late := a != nil && clock()-a.since >= timeout // else it was too late to stop the alarm
+	if late && !c.out.busy {
+		// The kernel says that there is room only when a third is free. A peer that is
+		// slow, but takes something, passes this last attempt.
+		since := a.since
+		c.out.drain()
+		a = c.out.rare().alarm
+		late = a != nil && a.since == since
+	}
 	c.out.mu.Unlock()
 	if late {
 		c.cut(writeTimeout(timeout))

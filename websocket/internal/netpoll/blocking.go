@@ -13,8 +13,9 @@ import (
 // cost: ReadLent holds no buffer while it waits, and Write2 sets a deadline only
 // if it has to wait.
 //
-// It owns no descriptor. The net.Conn does, whose methods pass through: Close may
-// be called at any time and ends both.
+// It owns no descriptor. The net.Conn does, whose methods pass through. Close may
+// be called by any goroutine at any time: it makes both methods return net.ErrClosed
+// and waits until they have left.
 //
 // One goroutine at a time may read, and one write.
 type Blocking struct {
@@ -91,7 +92,8 @@ func (c *Blocking) CloseWrite() error {
 // ReadLent reads into a buffer that it borrows for the moment in which something
 // is there: while it waits it has none. When it returns bytes the buffer is still
 // lent, and l knows which it was; with any error it has been given back. l is
-// called within ReadLent, and must not use the connection.
+// called within ReadLent, and must not use the connection: Close would wait for
+// itself.
 func (c *Blocking) ReadLent(l Lender) (n int, err error) {
 	r := &c.in
 	r.lender, r.n, r.err = l, 0, nil

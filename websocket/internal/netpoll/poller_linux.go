@@ -55,7 +55,8 @@ const none = -1
 // The kinds of registration. EPOLLHUP and EPOLLERR come unasked.
 const (
 	// constants of package syscall have a sign on some systems
-	edges = uint32(syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | syscall.EPOLLET&(1<<32-1))
+	edge  = uint32(syscall.EPOLLET & (1<<32 - 1))
+	edges = syscall.EPOLLIN | syscall.EPOLLOUT | syscall.EPOLLRDHUP | edge
 	once  = uint32(syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT)
 )
 
@@ -74,7 +75,7 @@ func New[T any]() (*Poller[T], error) {
 	p := &Poller[T]{epoll: epoll, wakeup: wakeup, free: none}
 	// Edge-triggered: each write to the eventfd is an event for one Wait, and
 	// nobody has to read it empty. Its counter has 64 bits.
-	if err := p.control(syscall.EPOLL_CTL_ADD, wakeup, edges, Token{slot: none}); err != nil {
+	if err := p.control(syscall.EPOLL_CTL_ADD, wakeup, syscall.EPOLLIN|edge, Token{slot: none}); err != nil {
 		p.closeBoth()
 		return nil, err
 	}

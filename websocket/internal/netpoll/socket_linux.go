@@ -102,7 +102,9 @@ func (s *Socket) Read(p []byte) (int, error) {
 }
 
 // Write writes as much of p as there is room for. Where that is not all, the error
-// is ErrWouldBlock, and an event will tell when there is room again.
+// is ErrWouldBlock, and an event will tell when there is room again. It tells when
+// about a third is free: whoever wants to give up a peer that takes nothing should
+// try once more before.
 func (s *Socket) Write(p []byte) (int, error) { return s.Write2(p, nil) }
 
 // Write2 writes a and then b as Write does, with one system call.

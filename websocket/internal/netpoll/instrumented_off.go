@@ -1,4 +1,4 @@
-//go:build !race && !msan && !asan
+//go:build unix && !race && !msan && !asan
 
 package netpoll
 
