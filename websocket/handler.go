@@ -14,6 +14,10 @@ import (
 // answers pings, and holds every connection to its limits; the application gets
 // messages. Use it by pointer; its fields must not be changed once it serves.
 //
+// Connections that wait cost next to nothing. For that a plain TCP connection is
+// taken over for good: the net.Conn that a listener has made is closed, and whoever
+// has kept it can do nothing with it any more. [Registry] knows the connections.
+//
 // Callbacks of one connection never run at once: Open returns before the first
 // Message, messages come in order, and Close is called once, at the end, for
 // every connection that Open was called for. They may block; short ones are

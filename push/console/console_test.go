@@ -237,12 +237,12 @@ type host struct {
 	http *http.Server
 
 	mu    sync.Mutex
-	conns map[net.Conn]bool
+	conns map[*net.TCPConn]bool // a second way to each
 	away  bool // connections are cut as soon as they come
 }
 
 func newHost(t *testing.T, addr string) *host {
-	h := &host{t: t, addr: addr, conns: make(map[net.Conn]bool)}
+	h := &host{t: t, addr: addr, conns: make(map[*net.TCPConn]bool)}
 	h.start()
 	t.Cleanup(h.stop)
 	return h
@@ -275,6 +275,8 @@ func (h *host) cut(away bool) {
 	defer h.mu.Unlock()
 	h.away = away
 	for c := range h.conns {
+		c.CloseRead()
+		c.CloseWrite()
 		c.Close()
 	}
 	clear(h.conns)
@@ -295,7 +297,15 @@ func (l *cuttable) Accept() (net.Conn, error) {
 	if l.host.away {
 		c.Close()
 	}
-	l.host.conns[c] = true
+	// The server goes on with a descriptor of its own, and closes this one.
+	f, err := c.(*net.TCPConn).File()
+	if err != nil {
+		return c, nil // closed above
+	}
+	defer f.Close()
+	if second, err := net.FileConn(f); err == nil {
+		l.host.conns[second.(*net.TCPConn)] = true
+	}
 	return c, nil
 }
 
