@@ -50,7 +50,7 @@ func TestEchoSizes(t *testing.T) {
 // the messages are the same.
 func TestEveryCutAndCancel(t *testing.T) {
 	overKinds(t, func(t *testing.T, kind wstest.Kind) {
-		for seed := range uint64(20) {
+		for seed := range uint64(10) {
 			rng := rand.New(rand.NewPCG(seed, 7))
 			c, peer := against(t, kind, true, nil)
 			peer.s.Peer().SplitReads(1 + rng.IntN(9))

@@ -38,3 +38,21 @@ func (c *Conn) IsBare() bool {
 	}
 	return bare
 }
+
+// WriteTimesOut has the write timeout of a parked connection pass now.
+func (c *Conn) WriteTimesOut() {
+	c.out.mu.Lock()
+	c.out.rare().alarm.since -= c.settings.WriteTimeout
+	c.out.mu.Unlock()
+	c.writeTimedOut()
+}
+
+// Unsent returns how many bytes of a parked connection its socket has not taken.
+func (c *Conn) Unsent() int {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.gathered()
+}
+
+// ControlSocket calls f with the descriptor of a parked connection.
+func (c *Conn) ControlSocket(f func(fd int) error) error { return c.socket().Control(f) }

@@ -15,7 +15,6 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -102,8 +101,8 @@ func (h host) lasted(t testing.TB, begin time.Time, want time.Duration) {
 	}
 }
 
-// short returns options whose timeouts suit the host's time: long is what they are
-// in fake time.
+// short returns a timeout to be waited for: long in fake time, where that costs
+// nothing.
 func (h host) short(long time.Duration) time.Duration {
 	if h.memory {
 		return long
@@ -461,7 +460,7 @@ func (s *splitter) await() error {
 	if s.e.handler && s.e.tls {
 		return nil // each piece is a record, which is read for itself
 	}
-	for limit := time.Now().Add(s.e.patience()); ; runtime.Gosched() {
+	for limit := time.Now().Add(s.e.patience()); ; time.Sleep(20 * time.Microsecond) {
 		if now, waits := s.e.Waits(); waits && uint64(now) != s.last {
 			s.last = uint64(now)
 			return nil

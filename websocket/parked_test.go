@@ -49,7 +49,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 		h.narrow = true
 		s := h.run(t, echoHandler(&websocket.Options{WriteTimeout: -1, PingInterval: -1}))
 		peer, other := s.peer(t), dial(t, s, nil)
-		const messages, size = 200, 64 << 10 // more than all buffers of a line that nobody reads from
+		const messages, size = 150, 64 << 10 // more than all buffers of a line that nobody reads from
 		var sent atomic.Int64
 		done := async(func() error {
 			for i := range messages {
@@ -60,7 +60,7 @@ func TestPeerThatDoesNotRead(t *testing.T) {
 			}
 			return nil
 		})
-		for last, same := int64(-1), 0; same < 200; { // until nothing moves any more
+		for last, same := int64(-1), 0; same < 100; { // until nothing moves any more
 			echoed(t, other, "unaffected")
 			if now := sent.Load(); now == last {
 				same++

@@ -130,7 +130,7 @@ func TestShutdownDuringHandshake(t *testing.T) {
 func TestShutdownDuringPings(t *testing.T) {
 	serve(t, func(t *testing.T, s *site, g *websocket.Registry) {
 		var floods []func() bool
-		for range 5 {
+		for range 3 {
 			peer := s.peer(t)
 			peer.send(peer.frame(true, wire.OpPing, "burst"))
 			peer.want("pong burst") // the server knows it

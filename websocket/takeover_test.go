@@ -3,11 +3,16 @@ package websocket_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -340,4 +345,216 @@ func TestManyCallbacksBlock(t *testing.T) {
 			}
 		}
 	})
+}
+
+// blocker returns a Handler whose callback waits for release when "block" comes, and
+// does then what last does; it sends back whatever else comes.
+func blocker(last func(c *websocket.Conn)) (h *websocket.Handler, blocked chan *websocket.Conn, release chan bool, ends chan error) {
+	blocked, release, ends = make(chan *websocket.Conn, 1), make(chan bool), make(chan error, 2)
+	h = &websocket.Handler{Logger: slog.New(slog.DiscardHandler)}
+	h.Message = func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
+		if string(p) == "block" {
+			c.Data = true
+			blocked <- c
+			<-release
+			last(c)
+			return
+		}
+		c.Write(bg, typ, p)
+	}
+	h.Close = func(c *websocket.Conn, err error) {
+		if c.Data != nil {
+			ends <- err
+		}
+	}
+	h.PingInterval = -1
+	return h, blocked, release, ends
+}
+
+// goesOn fails unless others' messages are answered.
+func goesOn(other *raw) {
+	other.t.Helper()
+	for i := range 20 {
+		other.send(other.text(fmt.Sprint(i)))
+		other.want(fmt.Sprint("text ", i))
+	}
+}
+
+// leave waits until the server has said all that it has to say, and ends the stream:
+// else the server would wait for that.
+func (r *raw) leave() {
+	for got := ""; got != "end" && !strings.HasPrefix(got, "error"); got = r.next() {
+	}
+	r.Close()
+}
+
+// A connection that ends while its callback blocks has its Close when the callback
+// has returned, and not before; nobody else waits.
+func TestEndWhileACallbackBlocks(t *testing.T) {
+	local := websocket.CloseError{Code: websocket.CloseAbnormal, Local: true}
+	going := websocket.CloseError{Code: websocket.CloseGoingAway, Local: true}
+	for _, test := range []struct {
+		name string
+		end  func(t *testing.T, c *websocket.Conn, peer *raw)
+		want websocket.CloseError // none: the stream was cut off
+	}{
+		{"CloseNow", func(t *testing.T, c *websocket.Conn, _ *raw) { c.CloseNow() }, local},
+		{"the peer's close frame", func(t *testing.T, _ *websocket.Conn, peer *raw) {
+			peer.send(peer.close(4000, "enough"))
+		}, websocket.CloseError{Code: 4000, Reason: "enough"}},
+		{"the peer's end", func(t *testing.T, _ *websocket.Conn, peer *raw) { peer.Close() },
+			websocket.CloseError{}},
+		{"Close", func(t *testing.T, c *websocket.Conn, peer *raw) {
+			c.Close(websocket.CloseGoingAway, "")
+			peer.want("close 1001")
+			peer.send(peer.text("not delivered"), peer.close(1001, ""))
+		}, going},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			overReal(t, func(t *testing.T, host host) {
+				h, blocked, release, ends := blocker(func(*websocket.Conn) {})
+				var registry websocket.Registry
+				h.Registry = &registry
+				s := host.run(t, h)
+				freed := sync.OnceFunc(func() { close(release) })
+				defer freed()
+				other, peer := s.peer(t), s.peer(t)
+				peer.send(peer.text("block"))
+				c := within(t, host, "the callback", blocked)
+				goesOn(other)
+				test.end(t, c, peer)
+				goesOn(other)
+				select {
+				case err := <-ends:
+					t.Errorf("Close is called with %v while Message runs", err)
+				default:
+				}
+				freed()
+				peer.leave()
+				if err := within(t, host, "Close", ends); test.want.Code != 0 {
+					wantClose(t, err, test.want)
+				} else if !errors.Is(err, io.ErrUnexpectedEOF) {
+					t.Errorf("Close got %v, want %v", err, io.ErrUnexpectedEOF)
+				}
+				eventually(t, host, "the end", func() bool { return registry.Len() == 1 })
+				goesOn(other)
+			})
+		})
+	}
+}
+
+// Shutdown waits for a callback that blocks, and for its Close.
+func TestShutdownWhileACallbackBlocks(t *testing.T) {
+	overReal(t, func(t *testing.T, host host) {
+		h, blocked, release, ends := blocker(func(*websocket.Conn) {})
+		var registry websocket.Registry
+		h.Registry = &registry
+		s := host.run(t, h)
+		freed := sync.OnceFunc(func() { close(release) })
+		defer freed()
+		peer := s.peer(t)
+		peer.send(peer.text("block"))
+		within(t, host, "the callback", blocked)
+		done := make(chan error, 1)
+		go func() { done <- registry.Shutdown(bg) }()
+		peer.want("close 1001")
+		peer.send(peer.close(1001, ""))
+		select {
+		case err := <-done:
+			t.Errorf("Shutdown returned %v while a callback ran", err)
+		default:
+		}
+		freed()
+		peer.leave()
+		if err := within(t, host, "Shutdown", done); err != nil {
+			t.Error(err)
+		}
+		wantClose(t, within(t, host, "Close", ends), websocket.CloseError{Code: websocket.CloseGoingAway, Local: true})
+	})
+}
+
+// A callback that has lost the loop may still panic or end its goroutine: that ends
+// its connection, and the loop is another's.
+func TestPanicAfterBlocking(t *testing.T) {
+	for name, last := range map[string]func(*websocket.Conn){
+		"panic":  func(*websocket.Conn) { panic("late") },
+		"Goexit": func(*websocket.Conn) { runtime.Goexit() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			overReal(t, func(t *testing.T, host host) {
+				h, blocked, release, ends := blocker(last)
+				s := host.run(t, h)
+				defer close(release)
+				other := s.peer(t)
+				for range 5 { // the loop's, and goroutines of their own
+					peer := s.peer(t)
+					peer.send(peer.text("before"), peer.text("block"), peer.text("not delivered"))
+					within(t, host, "the callback", blocked)
+					goesOn(other)
+					release <- true
+					peer.want("text before", "close 1011", "end")
+					peer.Close()
+					var p *websocket.PanicError
+					if err := within(t, host, "Close", ends); !errors.As(err, &p) {
+						t.Errorf("Close got %v, want a PanicError", err)
+					}
+					goesOn(other)
+				}
+			})
+		})
+	}
+}
+
+// A callback that writes more than its peer takes waits, and nobody else does.
+func TestCallbackThatWaitsForItsPeer(t *testing.T) {
+	for _, host := range []host{overLoop, overTLS} {
+		host.narrow = true
+		t.Run(host.name, func(t *testing.T) {
+			h, blocked, release, _ := blocker(func(c *websocket.Conn) {
+				for range 2 { // over the loop it is the second that waits
+					c.Write(bg, websocket.Binary, make([]byte, 1<<20))
+				}
+				c.Write(bg, websocket.Text, []byte("done"))
+			})
+			h.WriteTimeout = -1
+			s := host.run(t, h)
+			other, peer := s.peer(t), s.peer(t)
+			peer.send(peer.text("block"), peer.text("next"))
+			c := within(t, host, "the callback", blocked)
+			close(release)
+			eventually(t, host, "a line that is taken", c.IsWriting)
+			goesOn(other)
+			peer.want("binary 1048576 bytes", "binary 1048576 bytes", "text done", "text next")
+			goesOn(other)
+		})
+	}
+}
+
+// Callbacks that blocked get goroutines of their own for a while, and the loop runs
+// them again when they do not any more.
+func TestHandlerCalmsDown(t *testing.T) {
+	parks(t)
+	h := &websocket.Handler{Message: func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
+		if string(p) == "block" {
+			time.Sleep(5 * time.Millisecond) // what is tested: the loop is not waited for so long
+		}
+		where := "alone"
+		if bytes.Contains(debug.Stack(), []byte("(*turn).run(")) {
+			where = "in the loop"
+		}
+		c.Write(bg, typ, []byte(where))
+	}}
+	h.PingInterval = -1
+	peer := overLoop.run(t, h).peer(t)
+	ask := func(what, want string) func() bool {
+		return func() bool {
+			peer.send(peer.text(what))
+			return peer.next() == "text "+want
+		}
+	}
+	for range 2 {
+		eventually(t, overLoop, "a callback in the loop", ask("short", "in the loop"))
+		eventually(t, overLoop, "a callback with a goroutine of its own", ask("block", "alone"))
+	}
+	eventually(t, overLoop, "a callback in the loop again", ask("short", "in the loop"))
 }
