@@ -238,7 +238,7 @@ type host struct {
 
 	mu    sync.Mutex
 	conns map[*net.TCPConn]bool // a second way to each
-	away  bool // connections are cut as soon as they come
+	away  bool                  // connections are cut as soon as they come
 }
 
 func newHost(t *testing.T, addr string) *host {
