@@ -39,12 +39,17 @@ std push/protocol websocket < push
 std push/protocol < push/session.go push/hub.go push/log.go push/memory.go push/broker.go
 std push/... websocket websocket/wstest go.uber.org/goleak github.com/chromedp/... < push/...:test
 
+# The load: its connections are its own, for what a library does would be measured
+# with the server.
+std websocket/wire < internal/load
+go.uber.org/goleak < internal/load:test
+
 # The command may have anything, and nobody may have the command.
-std push push/protocol push/console websocket github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
+std internal/load push push/protocol push/console websocket github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
 go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.
-std websocket bench/... github.com/gobwas/ws github.com/gorilla/websocket github.com/lxzan/gws < bench/...
+std internal/load websocket bench/... github.com/gobwas/ws github.com/gorilla/websocket github.com/lxzan/gws < bench/...
 
 # Tests against others, and of the repository itself.
 std websocket push go.uber.org/goleak github.com/chromedp/... < peers:test
@@ -209,6 +214,8 @@ func TestImportsAreChecked(t *testing.T) {
 		{"push/console/console_test.go", "github.com/chromedpx/x", "push/console/console_test.go imports github.com/chromedpx/x"},
 		{"cmd/duplex/main.go", "github.com/spf13/cobra", ""},
 		{"cmd/duplex/main.go", "github.com/spf13/cobra/doc", "cmd/duplex/main.go imports github.com/spf13/cobra/doc"},
+		{"internal/load/conn.go", own + "websocket/wire", ""},
+		{"internal/load/conn.go", own + "websocket", "internal/load/conn.go imports " + own + "websocket"},
 		{"bench/server/gws.go", "github.com/lxzan/gws", ""},
 		{"bench/server/gws.go", own + "push", "bench/server/gws.go imports " + own + "push"},
 		{"cmd/duplex/main.go", own + "bench/load", "cmd/duplex/main.go imports " + own + "bench/load"},

@@ -70,14 +70,12 @@ type handling struct {
 const keepMessage = 64 << 10
 
 // ServeHTTP accepts the connection and returns when Open has returned.
-//
-// Within accept the connection changes hands: net/http gives up its net.Conn
-// (Hijack), and park makes a netpoll.Socket of a plain TCP one, which duplicates the
-// descriptor and closes the net.Conn. From then on the Socket is the only owner of
-// the descriptor; cut alone closes it, once, by Conn.stream. The loop knows the
-// connection by a netpoll.Token and never by its descriptor. Any other connection
-// stays the owner of its descriptor, and is closed by cut, too.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Within accept the connection changes hands. net/http gives up its net.Conn, and
+	// park makes a netpoll.Socket of a plain TCP one: that duplicates the descriptor
+	// and closes the net.Conn. From then on the Socket is the descriptor's only owner,
+	// and the loop knows the connection by a token, never by the descriptor. Any other
+	// net.Conn goes on owning its own. Both are closed by Conn.cut alone, once.
 	c, err := accept(w, r, &h.AcceptOptions, h.shared)
 	if err != nil {
 		return // the request has been answered

@@ -55,6 +55,19 @@ var ownHeaders = []string{
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
+// checkSubprotocols looks at the values of --subprotocol.
+func checkSubprotocols(names []string) error {
+	for i, name := range names {
+		switch {
+		case !isToken(name):
+			return wrongUse("--subprotocol %q is not a name of letters, digits and -._~", name)
+		case slices.Contains(names[:i], name):
+			return wrongUse("--subprotocol %q is given twice", name)
+		}
+	}
+	return nil
+}
+
 // tls returns the settings of a TLS connection.
 func (c *client) tls() *tls.Config {
 	return &tls.Config{InsecureSkipVerify: c.insecure}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -102,13 +101,8 @@ func (c *connect) dial(ctx context.Context, u *url.URL) error {
 	if err != nil {
 		return err
 	}
-	for i, name := range c.subprotocols {
-		switch {
-		case !isToken(name):
-			return wrongUse("--subprotocol %q is not a name of letters, digits and -._~", name)
-		case slices.Contains(c.subprotocols[:i], name):
-			return wrongUse("--subprotocol %q is given twice", name)
-		}
+	if err := checkSubprotocols(c.subprotocols); err != nil {
+		return err
 	}
 	if c.closeTimeout <= 0 {
 		return wrongUse("--close-timeout must be more than zero, as in 5s")

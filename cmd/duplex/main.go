@@ -1,5 +1,6 @@
 // Command duplex runs the Duplex push server and the tools around it: an echo
-// server, a WebSocket client for the shell, and a publisher and a subscriber.
+// server, a WebSocket client for the shell, a publisher and a subscriber, and a load
+// for any WebSocket server.
 package main
 
 import (

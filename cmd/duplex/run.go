@@ -70,7 +70,7 @@ func newRoot() *cobra.Command {
 'duplex serve' runs the push server: a backend posts a message to a channel, and
 every page or program that has subscribed gets it over WebSocket. 'pub' and 'sub'
 do both from a shell. 'echo' and 'connect' are for trying any WebSocket client or
-server.
+server, and 'bench' is for measuring a server under load.
 
 Exit codes: 0 all went well, 1 it did not work, 2 the command line was wrong.`,
 		Example: `  duplex serve                                    # then open the page that it prints
@@ -78,7 +78,8 @@ Exit codes: 0 all went well, 1 it did not work, 2 the command line was wrong.`,
   duplex pub http://127.0.0.1:8080 news '"hello"' # in a third
 
   duplex echo
-  echo hello | duplex connect ws://127.0.0.1:9001/`,
+  echo hello | duplex connect ws://127.0.0.1:9001/
+  duplex bench ws://127.0.0.1:9001/`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -98,7 +99,7 @@ Exit codes: 0 all went well, 1 it did not work, 2 the command line was wrong.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("duplex {{.Version}}\n")
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newServe(), newEcho(), newConnect(), newPub(), newSub())
+	root.AddCommand(newServe(), newEcho(), newConnect(), newPub(), newSub(), newBench())
 	return root
 }
 
@@ -117,6 +118,8 @@ func flagError(_ *cobra.Command, err error) error {
 	switch invalid.GetFlag().Value.Type() {
 	case "int", "int64":
 		wants = "a whole number is wanted"
+	case "float64":
+		wants = "a number is wanted"
 	case "duration":
 		wants = "a time has a unit, as in 10s or 1h30m"
 	default:

@@ -10,11 +10,11 @@ import (
 // Wrong use is one line that says what was wrong and what to do, and exit code 2.
 func TestWrongUse(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
-		{"", "duplex: no command given: it is one of serve, echo, connect, pub, sub; try 'duplex --help'"},
-		{"frobnicate", `duplex: unknown command "frobnicate": it is one of serve, echo, connect, pub, sub; try 'duplex --help'`},
+		{"", "duplex: no command given: it is one of serve, echo, connect, pub, sub, bench; try 'duplex --help'"},
+		{"frobnicate", `duplex: unknown command "frobnicate": it is one of serve, echo, connect, pub, sub, bench; try 'duplex --help'`},
 		{"conect", `duplex: unknown command "conect": is it connect?; try 'duplex --help'`},
 		{"--listen", "duplex: unknown flag: --listen; try 'duplex --help'"},
-		{"help frobnicate", `duplex help: no help for "frobnicate": the commands are serve, echo, connect, pub, sub; try 'duplex help --help'`},
+		{"help frobnicate", `duplex help: no help for "frobnicate": the commands are serve, echo, connect, pub, sub, bench; try 'duplex help --help'`},
 
 		{"echo now", `duplex echo: unexpected argument "now"; try 'duplex echo --help'`},
 		{"echo --port 80", "duplex echo: unknown flag: --port; try 'duplex echo --help'"},
@@ -60,6 +60,31 @@ func TestWrongUse(t *testing.T) {
 		{"sub http://h", "duplex sub: CHANNEL is missing; try 'duplex sub --help'"},
 		{"sub h a", `duplex sub: "h" is not a URL with a host, as in http://127.0.0.1:8080; try 'duplex sub --help'`},
 		{"sub http://h a --history -1", "duplex sub: --history is a number of messages, 0 or more; try 'duplex sub --help'"},
+		{"bench", "duplex bench: URL is missing; try 'duplex bench --help'"},
+		{"bench h", `duplex bench: "h" is not a URL with a host, as in ws://127.0.0.1:9001/; try 'duplex bench --help'`},
+		{"bench ws://h/ --mode fast", `duplex bench: --mode "fast": a mode is echo, idle or broadcast; try 'duplex bench --help'`},
+		{"bench ws://h/ -c 0", "duplex bench: --conns is a number from 1 to 16777214; try 'duplex bench --help'"},
+		{"bench ws://h/ --size 2GiB", "duplex bench: --size is at most 1073741824 bytes; try 'duplex bench --help'"},
+		{"bench ws://h/ --size 1 --file x", "duplex bench: --size and --file both say what is sent: use one of them; try 'duplex bench --help'"},
+		{"bench ws://h/ --file /nowhere", "duplex bench: --file /nowhere cannot be read: no such file or directory; try 'duplex bench --help'"},
+		{"bench ws://h/ --in-flight 0", "duplex bench: --in-flight is a number from 1 to 1048576; try 'duplex bench --help'"},
+		{"bench ws://h/ --rate many", `duplex bench: invalid argument "many" for "--rate" flag: a number is wanted; try 'duplex bench --help'`},
+		{"bench ws://h/ --rate 0", "duplex bench: --rate is a number of messages a second, more than 0 and at most 100000000; try 'duplex bench --help'"},
+		{"bench ws://h/ --rate NaN", "duplex bench: --rate is a number of messages a second, more than 0 and at most 100000000; try 'duplex bench --help'"},
+		{"bench ws://h/ --rate 5 --in-flight 5", "duplex bench: --rate and --in-flight both say when messages are sent: use one of them; try 'duplex bench --help'"},
+		{"bench ws://h/ --mode broadcast --any-answer", "duplex bench: --any-answer is for --mode echo; try 'duplex bench --help'"},
+		{"bench ws://h/ --mode idle --rate 5", "duplex bench: --rate is of no use in --mode idle: nothing is sent; try 'duplex bench --help'"},
+		{"bench ws://h/ --mode idle --max-p99 5s", "duplex bench: --max-p99 is of no use in --mode idle: nothing is sent; try 'duplex bench --help'"},
+		{"bench ws://h/ --ramp -1s", "duplex bench: --ramp and --warmup must not be negative; try 'duplex bench --help'"},
+		{"bench ws://h/ --duration 0", "duplex bench: --duration must be more than zero, as in 10s; try 'duplex bench --help'"},
+		{"bench ws://h/ --timeout 0", "duplex bench: --timeout must be more than zero, as in 10s; try 'duplex bench --help'"},
+		{"bench ws://h/ --threads -1", "duplex bench: --threads is a number from 0 to 1024; try 'duplex bench --help'"},
+		{"bench ws://h/ --pid 0", "duplex bench: --pid is the number of a process, 1 or more; try 'duplex bench --help'"},
+		{"bench ws://h/ --max-p99 0s", "duplex bench: --max-p99 must be more than zero, as in 20ms; try 'duplex bench --help'"},
+		{"bench ws://h/ --max-errors -1", "duplex bench: --max-errors is a number, 0 or more; try 'duplex bench --help'"},
+		{"bench ws://h/ --subprotocol a,b", `duplex bench: --subprotocol "a,b" is not a name of letters, digits and -._~; try 'duplex bench --help'`},
+		{"bench ws://h/ -H upgrade:h2c", "duplex bench: -H Upgrade cannot be set: the connection needs its own; try 'duplex bench --help'"},
+
 		{"sub http://h a --history 1 --since x.1", "duplex sub: --history and --since both say where to begin: use one of them; try 'duplex sub --help'"},
 	} {
 		t.Run(test.args, func(t *testing.T) {
@@ -91,12 +116,13 @@ func TestErrorsAreOneVisibleLine(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	for command, words := range map[string][]string{
-		"":        {"serve", "echo", "connect", "pub", "sub", "Exit codes"},
+		"":        {"serve", "echo", "connect", "pub", "sub", "bench", "Exit codes"},
 		"serve":   {"--listen HOST:PORT", "127.0.0.1:8080", "--insecure", "SIGTERM"},
 		"echo":    {"--listen HOST:PORT", "127.0.0.1:9001", "--max-message SIZE", "16MiB"},
 		"connect": {"-H, --header", "--subprotocol NAME", "--insecure", "--binary", "--max-message SIZE", "--close-timeout TIME"},
 		"pub":     {"-H, --header", "--insecure", "--max-message SIZE", "--timeout TIME"},
 		"sub":     {"-H, --header", "--insecure", "--history N", "--since POSITION"},
+		"bench":   {"-H, --header", "--insecure", "--mode MODE", "-c, --conns N", "--size SIZE", "--rate N", "--max-p99 TIME", "--pid PID", "Exit codes"},
 	} {
 		for _, args := range [][]string{{command, "--help"}, {command, "-h"}, {"help", command}} {
 			got := duplex(t, nil, strings.Fields(strings.Join(args, " "))...)
