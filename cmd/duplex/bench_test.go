@@ -309,9 +309,9 @@ func TestBenchInterrupted(t *testing.T) {
 
 func TestProgressText(t *testing.T) {
 	for want, at := range map[string]load.Progress{
-		"[                    ] opening, 0 of 5 open":                                {Stage: load.Opening, Wanted: 5},
+		"[                    ] opening, 0 of 5 open":                                 {Stage: load.Opening, Wanted: 5},
 		"[##########          ] measuring, 4 of 5 open, 1 failed, 1,234,567 messages": {Stage: load.Measuring, Done: 0.5, Open: 4, Wanted: 5, Failed: 1, Received: 1234567},
-		"[####################] warming up, 5 of 5 open":                             {Stage: load.WarmingUp, Done: 1, Open: 5, Wanted: 5},
+		"[####################] warming up, 5 of 5 open":                              {Stage: load.WarmingUp, Done: 1, Open: 5, Wanted: 5},
 	} {
 		if got := progressText(at); got != want {
 			t.Errorf("%q, want %q", got, want)
