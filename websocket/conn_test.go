@@ -653,6 +653,32 @@ func TestMemoryFollowsBytesReceived(t *testing.T) {
 	}
 }
 
+// Reads that are stopped again and again in a long message do not copy all that has
+// come each time.
+func TestManyStoppedReads(t *testing.T) {
+	const size, piece, most = 1 << 20, 1 << 10, 30 << 20
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		c, peer := against(t, kind, true, nil)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for b := peer.frame(true, wire.OpBinary, message(size)); len(b) > 0; b = b[min(piece, len(b)):] {
+			ctx, cancel := context.WithTimeout(bg, time.Millisecond)
+			if _, p, err := c.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("Read returned %d bytes, %v", len(p), err)
+			}
+			cancel()
+			peer.send(b[:min(piece, len(b))])
+		}
+		if _, p, err := c.Read(bg); err != nil || string(p) != message(size) {
+			t.Errorf("Read returned %d bytes, %v", len(p), err)
+		}
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > most {
+			t.Errorf("%d bytes were allocated for %d reads of a message of %d", n, size/piece, size)
+		}
+	})
+}
+
 // Attack 7: a peer that pings and reads nothing costs a bounded amount, and loses
 // the connection when the write timeout strikes.
 func TestPingFlood(t *testing.T) {

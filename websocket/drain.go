@@ -142,7 +142,6 @@ func (o *out) watch() {
 		o.aside.alarm = a
 	}
 	a.since = clock()
-	wheel.stop(&a.alarm)
 	wheel.start(&a.alarm, timeout)
 }
 

@@ -16,7 +16,8 @@ import (
 //
 // Connections that wait cost next to nothing. For that a plain TCP connection is
 // taken over for good: the net.Conn that a listener has made is closed, and whoever
-// has kept it can do nothing with it any more. [Registry] knows the connections.
+// has kept it can do nothing with it any more. Name a [Registry] to find the
+// connections again, and to end them together: a Handler keeps no list.
 //
 // Callbacks of one connection never run at once: Open returns before the first
 // Message, messages come in order, and Close is called once, at the end, for
@@ -40,7 +41,7 @@ type Handler struct {
 	Open func(c *Conn, r *http.Request)
 
 	// Message is called for each message. p is the callback's until it returns,
-	// and is overwritten later.
+	// and is overwritten later. Write and Prepare copy what they keep of it.
 	Message func(c *Conn, t MessageType, p []byte)
 
 	// Close is called when the connection has ended. err is what Read would have

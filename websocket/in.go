@@ -184,16 +184,29 @@ func (in *in) message(dst []byte) (MessageType, []byte, error) {
 		return 0, dst, err
 	}
 	in.reader = nil
-	b, err := in.rest(append(dst, in.part...), len(dst))
+	b := in.part
+	if dst != nil {
+		b = append(dst, b...)
+	}
+	b, err := in.rest(b, len(dst))
 	in.part = nil
 	switch {
 	case err == nil:
 		return in.typ, b, nil
-	case in.err == nil:
+	case in.err != nil:
+	case dst == nil && !roomy(b):
+		in.part = b
+	default:
 		in.part = slices.Clone(b[len(dst):]) // dst is the caller's again
 	}
 	return 0, dst, err
 }
+
+// roomy reports whether a buffer is too large for the part of a message that is in
+// it: memory follows the bytes that have come. What rest has made is less than
+// three times as large, and must pass, or every piece of a long message that comes
+// slowly would have all before it copied.
+func roomy(part []byte) bool { return cap(part) > 3*len(part)+512 }
 
 // take returns the next message for a turn: as it lies in buf, where all of it is
 // there in one frame, else gathered in a buffer that the turn lends. The slice is

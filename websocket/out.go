@@ -312,7 +312,14 @@ func (o *out) ping(payload []byte) (round uint64, ok bool) {
 func (o *out) stands(round uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.flushed < round && o.c.settings.WriteTimeout > 0
+	return o.err == nil && o.flushed < round && o.c.settings.WriteTimeout > 0
+}
+
+// broken reports whether a write has failed that was not behind a close frame.
+func (o *out) broken() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err != nil && o.closed == nil
 }
 
 // pingInTurn sends a ping and waits for its turn as a message does.

@@ -1,10 +1,13 @@
 package websocket_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -274,5 +277,71 @@ func TestPingsKeepTheirInterval(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A tap tells of the connections that are taken out of its ResponseWriter.
+type tap struct {
+	http.ResponseWriter
+	taken chan net.Conn
+}
+
+func (t tap) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	t.taken <- c
+	return c, rw, err
+}
+
+// The system does not tell of a descriptor that was closed. If somebody else closes
+// the stream of a parked connection, the pings find it out.
+func TestParkedStreamClosedByAnother(t *testing.T) {
+	h := overTLS
+	d := newDiary(t, h)
+	opened, taken := make(chan *websocket.Conn, 1), make(chan net.Conn, 1)
+	handler := d.handler(nil)
+	handler.Open = func(c *websocket.Conn, _ *http.Request) { opened <- c }
+	handler.PingInterval, handler.PongTimeout = 100*time.Millisecond, 100*time.Millisecond
+	s := h.run(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(tap{w, taken}, r)
+	}))
+	client := dial(t, s, nil)
+	async(func() error { _, _, err := client.Read(bg); return err }) // and answers pings
+	eventually(t, h, "parking", within(t, h, "Open", opened).IsParked)
+	within(t, h, "Hijack", taken).Close()
+	if err := d.end(); !errors.Is(err, websocket.ErrPongTimeout) {
+		t.Errorf("Close got %v, want ErrPongTimeout", err)
+	}
+}
+
+// The bytes of a message are copied a few times at most, however small the pieces
+// are in which they come.
+func TestMessageInManyPieces(t *testing.T) {
+	const size, piece, most = 1 << 20, 1 << 10, 30 << 20
+	for _, h := range hosts {
+		t.Run(h.name, func(t *testing.T) {
+			got := make(chan int, 1)
+			s := h.run(t, &websocket.Handler{Message: func(c *websocket.Conn, typ websocket.MessageType, p []byte) {
+				if typ == websocket.Text {
+					c.Write(bg, typ, p)
+				} else {
+					got <- len(p)
+				}
+			}})
+			peer, other := s.peer(t), s.peer(t)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for b := peer.frame(true, wire.OpBinary, message(size)); len(b) > 0; b = b[min(piece, len(b)):] {
+				peer.send(b[:min(piece, len(b))])
+				other.send(other.text("x"))
+				other.want("text x") // the loop has read the piece
+			}
+			if n := within(t, h, "the message", got); n != size {
+				t.Errorf("the message has %d bytes, want %d", n, size)
+			}
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > most {
+				t.Errorf("%d bytes were allocated for %d pieces of a message of %d", n, size/piece, size)
+			}
+		})
 	}
 }

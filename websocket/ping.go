@@ -202,7 +202,9 @@ func (p *pinger) tick() {
 	if p.halfway = false; !p.awaited {
 		_, payload := p.number()
 		round, ok := c.out.ping(payload[:])
-		p.round, p.awaited = round, ok && wait > 0
+		// Where no ping can be sent any more the reads may wait for ever, too: a stream
+		// that was closed by somebody else is not told of by epoll.
+		p.round, p.awaited = round, (ok || c.out.broken()) && wait > 0
 	}
 	if !p.awaited {
 		wait = interval

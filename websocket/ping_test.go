@@ -3,7 +3,9 @@ package websocket_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +15,35 @@ import (
 	"github.com/duplexgo/duplex/websocket/wire"
 	"github.com/duplexgo/duplex/websocket/wstest"
 )
+
+// A mute is a stream that takes nothing and brings nothing.
+type mute struct{ closed chan struct{} }
+
+func (s mute) Read([]byte) (int, error)  { <-s.closed; return 0, net.ErrClosed }
+func (s mute) Write([]byte) (int, error) { return 0, errors.New("the pipe is broken") }
+func (s mute) Close() error              { close(s.closed); return nil }
+
+// A peer that no ping can be sent to is as gone as one that answers none.
+func TestPongTimeoutOfABrokenStream(t *testing.T) {
+	for _, written := range []bool{false, true} {
+		t.Run(fmt.Sprint("after a Write ", written), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := websocket.Server(mute{make(chan struct{})}, nil)
+				defer time.AfterFunc(time.Hour, func() { c.CloseNow() }).Stop()
+				if written && c.Write(bg, websocket.Text, nil) == nil {
+					t.Error("the Write has gone well")
+				}
+				begin := time.Now()
+				if _, _, err := c.Read(bg); !errors.Is(err, websocket.ErrPongTimeout) {
+					t.Errorf("Read returned %v, want ErrPongTimeout", err)
+				}
+				if got := time.Since(begin); got != 40*time.Second {
+					t.Errorf("that took %v, want 40s", got)
+				}
+			})
+		})
+	}
+}
 
 // pong answers the next ping, and says after how long it came.
 func (r *raw) pong(t *testing.T) time.Duration {

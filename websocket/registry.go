@@ -33,7 +33,8 @@ func (g *Registry) Len() int {
 	return len(g.conns)
 }
 
-// All returns the connections that there are at the call, in no order.
+// All returns the connections that there are at the call, in no order. A [Handler]'s
+// are there before Open is called, and so before Open can have set [Conn.Data].
 func (g *Registry) All() iter.Seq[*Conn] {
 	return slices.Values(g.snapshot())
 }
@@ -48,7 +49,8 @@ func (g *Registry) snapshot() []*Conn {
 // (going away) and waits until they have ended; those of a [Handler] until their
 // Close callback has returned. When ctx ends before that, the rest is cut and
 // Shutdown returns ctx.Err(); over TLS that may take up to 5 s more. It may be
-// called more than once.
+// called more than once, but by no callback of a Handler: it would wait for that one
+// itself.
 func (g *Registry) Shutdown(ctx context.Context) error {
 	empty := g.refuse()
 	for c := range g.All() {

@@ -220,14 +220,13 @@ func (t *turn) serve(c *Conn, all bool) error {
 	if c.out.stuck.Load() && c.out.stall() {
 		return nil
 	}
-	t.from = drainer{socket: c.socket(), all: all}
-	begin := t.tick()
+	t.from = drainer{turn: t, socket: c.socket(), all: all, begin: t.tick()}
 	in := t.lend(c)
 	for {
 		typ, p, err := in.take(t)
 		if err == netpoll.ErrWouldBlock {
 			t.takeBack(in)
-			if t.from.reads >= fairShare {
+			if t.from.later {
 				return errLater
 			}
 			return nil
@@ -243,12 +242,12 @@ func (t *turn) serve(c *Conn, all bool) error {
 			t.drop(in)
 			return errLeft
 		}
-		now := t.tick()
+		late := t.from.late()
 		if c.out.stuck.Load() && c.out.stall() {
 			t.takeBack(in)
 			return nil
 		}
-		if now-begin > 1 {
+		if late {
 			t.takeBack(in)
 			return errLater // many callbacks that do not block take long together, too
 		}
@@ -305,7 +304,7 @@ func (t *turn) takeBack(in *in) {
 	c := in.c
 	in.keep(in.buf[in.r:in.w])
 	in.source, in.desk = nil, nil
-	if p := in.part; cap(p) > 2*len(p)+512 { // a large buffer is for those who fill it
+	if p := in.part; roomy(p) {
 		in.part = slices.Clone(p)
 		t.recycle(p)
 	}
@@ -348,16 +347,24 @@ func (t *turn) recycle(b []byte) {
 	}
 }
 
-// A drainer reads from a socket until it is empty.
+// A drainer reads from a socket until it is empty, or others have waited enough:
+// frames for which there is no callback take their time, too.
 type drainer struct {
+	turn   *turn
 	socket *netpoll.Socket
+	begin  uint32 // by turn.tick
+	reads  int
 	all    bool // until it says so
 	dry    bool // a short read has said so
-	reads  int
+	later  bool // it is not empty, but others have their turn
 }
 
 func (d *drainer) Read(p []byte) (int, error) {
-	if d.dry || d.reads >= fairShare {
+	if d.dry {
+		return 0, netpoll.ErrWouldBlock
+	}
+	if d.reads >= fairShare || d.reads > 0 && d.late() {
+		d.later = true
 		return 0, netpoll.ErrWouldBlock
 	}
 	d.reads++
@@ -365,3 +372,6 @@ func (d *drainer) Read(p []byte) (int, error) {
 	d.dry = n < len(p) && !d.all
 	return n, err
 }
+
+// late reports whether it has taken more than a millisecond since the beginning.
+func (d *drainer) late() bool { return d.turn.tick()-d.begin > 1 }
