@@ -35,16 +35,28 @@ func (p *progressLine) clear() {
 	}
 }
 
-// progressText is under 80 columns with up to a billion messages.
+// progressWidth is less than the columns of a usual terminal: a line that wraps could
+// not be written over.
+const progressWidth = 79
+
+// progressText is a bar and, as far as there is room, figures, the most important
+// first.
 func progressText(at load.Progress) string {
 	const width = 20
 	full := int(at.Done * width)
-	text := fmt.Sprintf("[%s%s] %s, %d of %d open", strings.Repeat("#", full), strings.Repeat(" ", width-full), at.Stage, at.Open, at.Wanted)
+	text := fmt.Sprintf("[%s%s] %s, %s of %s open", strings.Repeat("#", full), strings.Repeat(" ", width-full), at.Stage, grouped(at.Open), grouped(at.Wanted))
+	var more []string
 	if at.Failed > 0 {
-		text += fmt.Sprintf(", %d failed", at.Failed)
+		more = append(more, grouped(at.Failed)+" failed")
 	}
 	if at.Received > 0 {
-		text += fmt.Sprintf(", %s messages", grouped(at.Received))
+		more = append(more, grouped(at.Received)+" messages")
+	}
+	for _, figure := range more {
+		if len(text)+len(", ")+len(figure) > progressWidth {
+			break
+		}
+		text += ", " + figure
 	}
 	return text
 }

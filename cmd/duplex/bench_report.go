@@ -206,7 +206,7 @@ func (b *bench) thresholds(r *report) []threshold {
 			n += e.Count
 		}
 		all = append(all, threshold{"max-errors", float64(b.maxErrors), float64(n), n > b.maxErrors,
-			fmt.Sprintf("%d connections failed, and --max-errors is %d", n, b.maxErrors)})
+			fmt.Sprintf("%s failed, and --max-errors is %d", counted(n, "connection"), b.maxErrors)})
 	}
 	return all
 }
@@ -235,19 +235,30 @@ func (r *report) write(stdout io.Writer, b *bench) error {
 			return fmt.Errorf("--html: %w", err)
 		}
 	}
-	var err error
+	text := r.table()
 	if b.json {
-		e := json.NewEncoder(stdout)
-		e.SetIndent("", "  ")
-		e.SetEscapeHTML(false)
-		err = e.Encode(r)
-	} else {
-		_, err = io.WriteString(stdout, r.table())
+		var err error
+		if text, err = r.json(); err != nil {
+			return err
+		}
 	}
+	_, err := io.WriteString(stdout, text)
 	if err != nil {
 		return &outputError{err}
 	}
 	return nil
+}
+
+// json is the report as one object, indented. Texts of the server are in it, so it is
+// made as harmless for a terminal as any other output.
+func (r *report) json() (string, error) {
+	text, err := json.MarshalIndent(r, "", "  ")
+	var b strings.Builder
+	for line := range strings.Lines(string(text)) {
+		b.WriteString(visibleJSON(strings.TrimSuffix(line, "\n")))
+		b.WriteByte('\n')
+	}
+	return b.String(), err
 }
 
 // A row is a line of the table, and of the page.
@@ -261,7 +272,7 @@ func (r *report) rows() []row {
 		{"connections", fmt.Sprintf("%s of %s opened, %s lost", grouped(c.Opened), grouped(c.Wanted), grouped(c.Lost))},
 		{"handshake", fmt.Sprintf("p50 %s, p99 %s, max %s", timeText(r.Handshake.P50), timeText(r.Handshake.P99), timeText(r.Handshake.Max))},
 	}
-	if r.Mode != "idle" {
+	if r.Mode != "idle" && m.Seconds > 0 {
 		what := "messages"
 		if r.Mode == "broadcast" {
 			what = "deliveries"
@@ -272,7 +283,9 @@ func (r *report) rows() []row {
 	}
 	rows = append(rows, r.serverRows()...)
 	g := r.Generator
-	rows = append(rows, row{"this end", g.text(m.Seconds)})
+	if m.Seconds > 0 {
+		rows = append(rows, row{"this end", g.text(m.Seconds)})
+	}
 	for _, reason := range g.Reasons {
 		rows = append(rows, row{"SATURATED", "this load was at its limit, and the figures may be its own: " + reason})
 	}
@@ -290,7 +303,7 @@ func (r *report) rows() []row {
 		rows = append(rows, row{"errors", "none"})
 	}
 	for _, e := range r.Errors {
-		rows = append(rows, row{"error", fmt.Sprintf("%s: %s times, as in: %s", e.Kind, grouped(e.Count), e.Example)})
+		rows = append(rows, row{"error", fmt.Sprintf("%s: %s, as in: %s", e.Kind, counted(e.Count, "time"), e.Example)})
 	}
 	return rows
 }
@@ -299,11 +312,11 @@ func (r *report) loadText() string {
 	s := r.Settings
 	switch {
 	case r.Mode == "idle":
-		return fmt.Sprintf("%s idle connections", grouped(s.Connections))
+		return counted(s.Connections, "idle connection")
 	case s.Rate > 0:
-		return fmt.Sprintf("%s, %s connections, messages of %s, %g a second", r.Mode, grouped(s.Connections), s.Payload, s.Rate)
+		return fmt.Sprintf("%s, %s, messages of %s, %g a second", r.Mode, counted(s.Connections, "connection"), s.Payload, s.Rate)
 	}
-	return fmt.Sprintf("%s, %s connections, messages of %s, %d in flight", r.Mode, grouped(s.Connections), s.Payload, s.InFlight)
+	return fmt.Sprintf("%s, %s, messages of %s, %d in flight", r.Mode, counted(s.Connections, "connection"), s.Payload, s.InFlight)
 }
 
 func (g *generator) text(seconds float64) string {
@@ -316,21 +329,26 @@ func (g *generator) text(seconds float64) string {
 
 func (r *report) serverRows() []row {
 	s := r.Server
-	if s == nil {
+	if s == nil || r.Messages.Seconds == 0 {
 		return nil
 	}
 	if s.Gone != "" {
 		return []row{{"server", fmt.Sprintf("process %d: %s", s.PID, s.Gone)}}
 	}
 	cpu := fmt.Sprintf("%.0f %% of a processor", 100*per(s.CPU, r.Messages.Seconds))
-	switches := fmt.Sprintf("%.0f context switches a second", per(float64(s.Switches), r.Messages.Seconds))
+	switches := fmt.Sprintf("%s context switches a second", grouped(uint64(per(float64(s.Switches), r.Messages.Seconds)+0.5)))
 	if r.Messages.Received > 0 {
 		cpu += fmt.Sprintf(", %s a message", timeText(s.CPUPerMessage))
 		switches += fmt.Sprintf(", %.2f a message", per(float64(s.Switches), float64(r.Messages.Received)))
 	}
 	memory := bytesText(float64(s.ResidentAfter)) + " resident"
-	if s.ConnectionsAfter > s.ConnectionsBefore {
-		memory += fmt.Sprintf(", %s a connection (%s with %s of them before)", bytesText(s.ResidentPerOpenConn), bytesText(float64(s.ResidentBefore)), grouped(s.ConnectionsBefore))
+	before := fmt.Sprintf("%s with %s of them before", bytesText(float64(s.ResidentBefore)), grouped(s.ConnectionsBefore))
+	switch {
+	case s.ConnectionsAfter <= s.ConnectionsBefore:
+	case s.ResidentPerOpenConn <= 0: // it had room from an earlier run
+		memory += ", no growth (" + before + ")"
+	default:
+		memory += fmt.Sprintf(", %s a connection (%s)", bytesText(s.ResidentPerOpenConn), before)
 	}
 	return []row{{"server", cpu}, {"", switches}, {"", memory}}
 }
@@ -377,6 +395,14 @@ func grouped[T int | uint64](n T) string {
 		b.WriteRune(d)
 	}
 	return b.String()
+}
+
+// counted writes a number of things.
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return grouped(n) + " " + thing
 }
 
 // timeText writes a time with three digits.

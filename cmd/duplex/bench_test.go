@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"log"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,7 +23,7 @@ import (
 )
 
 // quick are the flags that make a run short.
-var quick = []string{"-c", "4", "--warmup", "10ms", "--duration", "100ms"}
+var quick = []string{"-c", "4", "--warmup", "10ms", "--duration", "300ms"}
 
 func runBench(t *testing.T, url string, args ...string) result {
 	t.Helper()
@@ -80,7 +81,7 @@ func TestBenchJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Mode != "echo" || r.URL != url || r.Connections != (connections{4, 4, 0}) || r.Messages.Received == 0 || r.Messages.Sent < 45 || r.Messages.Sent > 55 {
+	if r.Mode != "echo" || r.URL != url || r.Connections != (connections{4, 4, 0}) || r.Messages.Received == 0 || r.Messages.Sent < 149 || r.Messages.Sent > 151 {
 		t.Errorf("%+v", r)
 	}
 	l := r.Latency
@@ -112,7 +113,8 @@ func TestBenchPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"<svg", "<rect", "prefers-color-scheme: dark", "p99.9 " + timeText(r.Latency.P999), "<td>" + timeText(r.Latency.P50) + "</td>", "max " + timeText(r.Latency.Max),
+		"<svg", "<rect", "prefers-color-scheme: dark",
+		"<dt>p50</dt><dd>" + timeText(r.Latency.P50), "<dt>p99.9</dt><dd>" + timeText(r.Latency.P999), "<dt>max</dt><dd>" + timeText(r.Latency.Max), ">p99.9</span>",
 		grouped(r.Messages.Received) + " in ", "4 of 4 opened", "&lt;script&gt;",
 	} {
 		if !bytes.Contains(page, []byte(want)) {
@@ -168,6 +170,56 @@ func TestBenchThresholds(t *testing.T) {
 		if test.url == closing && !strings.Contains(got.stdout, "closed: 4 times, as in: connection ") {
 			t.Errorf("%q: the table does not tell of the errors:\n%s", test.args, got.stdout)
 		}
+	}
+}
+
+// What a server says does nothing to a terminal, in no form of the result, and is no
+// markup in the page.
+func TestBenchHostileServer(t *testing.T) {
+	const reason = "\u009b31m\u202e\x1b]0;x\x07</td><script>"
+	srv := httptest.NewServer(&websocket.Handler{
+		Message: func(c *websocket.Conn, kind websocket.MessageType, p []byte) { c.Close(4000, reason) },
+	})
+	defer srv.Close()
+	file := filepath.Join(t.TempDir(), "result.html")
+	for _, format := range [][]string{nil, {"--json"}} {
+		got := runBench(t, "ws"+strings.TrimPrefix(srv.URL, "http"), append(format, "--html", file)...)
+		for name, text := range map[string]string{"stdout": got.stdout, "stderr": got.stderr} {
+			if !strings.Contains(text, "4000") || strings.ContainsFunc(strings.ReplaceAll(text, "\n", ""), hidden) {
+				t.Errorf("%q: %s is %q", format, name, text)
+			}
+		}
+		if format != nil {
+			var r report
+			if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || len(r.Errors) != 1 || !strings.HasSuffix(r.Errors[0].Example, reason) {
+				t.Errorf("%v: %+v", err, r.Errors)
+			}
+		}
+		page, err := os.ReadFile(file)
+		if err != nil || bytes.Contains(page, []byte("<script")) || !bytes.Contains(page, []byte("4000")) {
+			t.Errorf("%v: the page is %s", err, page)
+		}
+	}
+}
+
+// Of a run that never came to measuring there are no figures but the reason.
+func TestBenchBeforeMeasurement(t *testing.T) {
+	var requests atomic.Int64
+	h := echoHandler(1<<20, nil)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if requests.Add(1) > 1 {
+			http.Error(w, "full", http.StatusServiceUnavailable)
+			return
+		}
+		h.ServeHTTP(w, r)
+	}))
+	defer srv.Close()
+	got := runBench(t, "ws"+strings.TrimPrefix(srv.URL, "http"), "--pid", strconv.Itoa(os.Getpid()))
+	if got.code != exitFailure || !strings.Contains(got.stderr, "before the measurement: no connection could be opened; most often: connection ") || !strings.Contains(got.stderr, "503") {
+		t.Errorf("exit code %d, stderr %q", got.code, got.stderr)
+	}
+	if !strings.Contains(got.stdout, "not accepted: 4 times, as in: ") || strings.Contains(got.stdout, "throughput") || strings.Contains(got.stdout, "this end") || strings.Contains(got.stdout, "resident") {
+		t.Errorf("the table is\n%s", got.stdout)
 	}
 }
 
@@ -280,14 +332,13 @@ func TestBenchBroadcast(t *testing.T) {
 func TestBenchIdle(t *testing.T) {
 	_, url := startEcho(t)
 	got := duplex(t, nil, "bench", url, "--mode", "idle", "-c", "200", "--duration", "50ms", "--warmup", "0s", "--pid", strconv.Itoa(os.Getpid()))
-	if got.code != exitOK || !strings.Contains(got.stdout, "200 idle connections") || !strings.Contains(got.stdout, "a connection (") || strings.Contains(got.stdout, "throughput") {
+	if got.code != exitOK || !strings.Contains(got.stdout, "200 idle connections") || !strings.Contains(got.stdout, " with 20 of them before)") || strings.Contains(got.stdout, "throughput") {
 		t.Errorf("exit code %d, stderr %q\n%s", got.code, got.stderr, got.stdout)
 	}
 }
 
 // The first signal ends a run in order, with what was measured.
 func TestBenchInterrupted(t *testing.T) {
-	_, url := startEcho(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	srv := httptest.NewServer(&websocket.Handler{
@@ -299,7 +350,6 @@ func TestBenchInterrupted(t *testing.T) {
 		},
 	})
 	defer srv.Close()
-	_ = url
 	var stdout, stderr bytes.Buffer
 	code := run(ctx, []string{"bench", "ws" + strings.TrimPrefix(srv.URL, "http"), "-c", "2", "--warmup", "0s", "--duration", patience.String()}, nil, &stdout, &stderr)
 	if code != exitFailure || !strings.Contains(stderr.String(), "interrupted") || !strings.Contains(stdout.String(), "p99") {
@@ -317,8 +367,24 @@ func TestProgressText(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
+	for _, n := range []int{9, 1 << 24} { // a line that wraps cannot be written over
+		for _, stage := range []load.Stage{load.Opening, load.WarmingUp, load.Measuring, load.Draining} {
+			if got := progressText(load.Progress{Stage: stage, Done: 1, Open: n, Wanted: n, Failed: n, Received: uint64(n) << 10}); len(got) > progressWidth {
+				t.Errorf("%q has %d columns", got, len(got))
+			}
+		}
+	}
+	// At a terminal each line takes the place of the one before, and the last is gone.
 	var out bytes.Buffer
-	p := newProgressLine(&out)
+	p := &progressLine{out: &out}
+	p.update(load.Progress{Stage: load.Opening, Wanted: 5})
+	p.update(load.Progress{Stage: load.Opening, Wanted: 5, Open: 1})
+	p.clear()
+	if got := out.String(); strings.Count(got, "\r\x1b[K") != 3 || !strings.HasSuffix(got, "1 of 5 open\r\x1b[K") {
+		t.Errorf("a terminal gets %q", got)
+	}
+	out.Reset()
+	p = newProgressLine(&out)
 	p.update(load.Progress{Stage: load.Opening, Wanted: 5})
 	p.clear()
 	if out.Len() > 0 {
@@ -339,6 +405,11 @@ func TestFigures(t *testing.T) {
 			t.Errorf("%v is %q, want %q", n, got, want)
 		}
 	}
+	for n, want := range map[int]string{0: "0 times", 1: "1 time", 1000: "1,000 times"} {
+		if got := counted(n, "time"); got != want {
+			t.Errorf("%d times is %q, want %q", n, got, want)
+		}
+	}
 	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567"} {
 		if got := grouped(n); got != want {
 			t.Errorf("%d is %q, want %q", n, got, want)
@@ -348,7 +419,7 @@ func TestFigures(t *testing.T) {
 
 // A time that is on the edge of what is drawn must not break the page.
 func TestDraw(t *testing.T) {
-	for _, all := range [][]time.Duration{{0}, {1}, {5 * time.Millisecond}, {1, time.Hour}, {time.Millisecond, 2 * time.Millisecond, 2 * time.Second}} {
+	for _, all := range [][]time.Duration{{0}, {1}, {5 * time.Millisecond}, {1, time.Hour}, {3 * time.Millisecond}, {time.Millisecond, 2 * time.Millisecond, 2 * time.Second}} {
 		var result load.Result
 		for _, d := range all {
 			result.Latency.Add(d)
@@ -363,10 +434,31 @@ func TestDraw(t *testing.T) {
 		if err := r.page(&page); err != nil || strings.Contains(page.String(), "NaN") || strings.Contains(page.String(), "Inf") {
 			t.Errorf("%v: %v\n%s", all, err, &page)
 		}
-		for _, bar := range draw(r).Bars {
-			if bar.X < 0 || bar.X+bar.W > pictureWidth || bar.Y < 0 || bar.Y+bar.H > pictureHeight {
+		p := draw(r)
+		for _, bar := range p.Bars {
+			if bar.X < 0 || bar.X+bar.W > 100 || bar.Y < 0 || bar.Y+bar.H > 100.001 || bar.W <= 0 || bar.H <= 0 {
 				t.Errorf("%v: %+v is outside of the picture", all, bar)
 			}
+		}
+		if len(p.Ticks) < 2 {
+			t.Errorf("%v: the axis has the times %v", all, p.Ticks)
+		}
+		apart(t, p.Ticks, tickRoom)
+		apart(t, p.Marks, markRoom)
+	}
+}
+
+// apart checks that names which are on one line do not cover each other.
+func apart(t *testing.T, all []label, room float64) {
+	t.Helper()
+	for i, a := range all {
+		for _, b := range all[:i] {
+			if a.Row == b.Row && math.Abs(a.X-b.X) < room {
+				t.Errorf("%q at %.1f covers %q at %.1f", a.Text, a.X, b.Text, b.X)
+			}
+		}
+		if a.X < 0 || a.X > 100 {
+			t.Errorf("%q is outside of the picture, at %v", a.Text, a.X)
 		}
 	}
 }

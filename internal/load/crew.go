@@ -26,6 +26,7 @@ type crew struct {
 	ctx     context.Context // ends with stageStop
 	stop    context.CancelFunc
 	mayOpen *sync.Cond // the work's mayOpen may have changed
+	source  sources
 }
 
 // A squad is a shard with a lock, so that not all members wait for one.
@@ -155,7 +156,7 @@ func (c *crew) open(m *member) (_ net.Conn, rest []byte, err error) {
 	j := &c.w.job
 	ctx, cancel := context.WithTimeout(c.ctx, j.Timeout)
 	defer cancel()
-	stream, err := dialFrom(ctx, j.Addr)
+	stream, err := c.source.dial(ctx, j.Addr)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -216,25 +217,35 @@ func tlsFailure(id uint32, err error) error {
 	return failure(TLS, "connection %d: %v", id, err)
 }
 
-// source is the last number of the 127 address to connect from; 0 leaves it to the
-// system. See dialer, which does the same for loops.
-var source atomic.Int32
+// sources are the addresses to connect from. See dialer, which does the same for
+// loops.
+type sources struct {
+	last    atomic.Int32                                                         // number of the 127 address in use; 0 leaves it to the system
+	connect func(*net.Dialer, context.Context, string, string) (net.Conn, error) // nil: the Dialer's own; for tests
+}
 
-func dialFrom(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+func (s *sources) dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	connect := s.connect
+	if connect == nil {
+		connect = (*net.Dialer).DialContext
+	}
+	loopback := to.Addr().Unmap().Is4() && to.Addr().Unmap().IsLoopback()
 	for {
 		var d net.Dialer
-		from := source.Load()
-		loopback := to.Addr().Unmap().Is4() && to.Addr().IsLoopback()
-		if loopback && from > 0 {
-			d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(from))}
+		last := s.last.Load()
+		if loopback && last > 0 {
+			d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(last))}
 		}
-		conn, err := d.DialContext(ctx, "tcp", to.String())
-		if !loopback || from >= 250 || !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.EADDRINUSE) {
+		conn, err := connect(&d, ctx, "tcp", to.String())
+		if !loopback || last >= lastSource || !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.EADDRINUSE) {
 			return conn, err
 		}
-		source.CompareAndSwap(from, max(2, from+1))
+		s.last.CompareAndSwap(last, max(2, last+1)) // another connection may have found out, too
 	}
 }
+
+// lastSource is the last number of the last address to connect from.
+const lastSource = 250
 
 // read takes what comes until the connection ends.
 func (c *crew) read(m *member, p []byte) {

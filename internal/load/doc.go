@@ -4,7 +4,7 @@
 //
 // Run does a Job and returns a Result. Plain connections on Linux are a few
 // threads over epoll, so that the server gets the processors and not its load; a
-// connection costs some 300 bytes here. TLS connections, and all connections on
+// connection costs some 500 bytes here. TLS connections, and all connections on
 // other systems, have two goroutines each.
 //
 // # How time is counted

@@ -68,7 +68,7 @@ const (
 	Opening   Stage = "opening"
 	WarmingUp Stage = "warming up"
 	Measuring Stage = "measuring"
-	Draining  Stage = "waiting for the last messages"
+	Draining  Stage = "waiting for the rest"
 )
 
 // complete checks a Job and sets what has a default.

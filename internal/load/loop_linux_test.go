@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -62,6 +63,37 @@ func TestSourceAddresses(t *testing.T) {
 	d = dialer{to: addr, connect: func(int, syscall.Sockaddr) error { return syscall.EADDRNOTAVAIL }}
 	if _, err := d.dial(); err != syscall.EADDRNOTAVAIL {
 		t.Errorf("%v", err)
+	}
+}
+
+// So do connections with goroutines, each of which finds out by itself.
+func TestSourceAddressesOfACrew(t *testing.T) {
+	from := make(map[string]int)
+	connect := func(d *net.Dialer, _ context.Context, _, _ string) (net.Conn, error) {
+		name := fmt.Sprint(d.LocalAddr)
+		if from[name] == 3 {
+			return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.EADDRNOTAVAIL)}
+		}
+		from[name]++
+		return nil, nil
+	}
+	for _, to := range []string{"127.0.0.1:80", "[::ffff:127.0.0.1]:80"} {
+		clear(from)
+		s := sources{connect: connect}
+		for range 8 {
+			if _, err := s.dial(t.Context(), netip.MustParseAddrPort(to)); err != nil {
+				t.Error(err)
+			}
+		}
+		if want := "map[127.0.0.2:0:3 127.0.0.3:0:2 <nil>:3]"; fmt.Sprint(from) != want {
+			t.Errorf("to %s, connections came from %v, want %v", to, from, want)
+		}
+	}
+	none := sources{connect: func(*net.Dialer, context.Context, string, string) (net.Conn, error) { return nil, syscall.EADDRINUSE }}
+	for _, to := range []string{"127.0.0.1:80", "192.0.2.1:80"} { // the last of which no 127 address reaches
+		if _, err := none.dial(t.Context(), netip.MustParseAddrPort(to)); err != syscall.EADDRINUSE {
+			t.Errorf("to %s: %v", to, err)
+		}
 	}
 }
 
@@ -132,28 +164,33 @@ func TestMemoryOfAConnection(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc + m.StackInuse)
 	}
-	before := heap()
-	ctx, cancel := context.WithCancel(t.Context())
-	var during int64
-	looks := 0
-	r, err := Run(ctx, Job{
-		URL: u, Addr: addr, Conns: conns, InFlight: 16, Payload: generate(t, 1000, false), Duration: patience, Threads: 1,
-		Progress: func(p Progress) {
-			if p.Stage != Measuring {
-				return
-			}
-			if looks++; looks == 5 { // all messages have been begun
-				during = heap()
-				cancel()
-			}
-		},
-	})
-	if err != nil || r.Opened != conns || r.Sent != conns*16 {
-		t.Fatalf("%v, %d opened, %d sent, failures %v", err, r.Opened, r.Sent, r.Failures)
+	j := Job{URL: u, Addr: addr, Conns: conns, InFlight: 16, Payload: generate(t, 1000, false), Duration: patience, Threads: 1}
+	if err := j.complete(); err != nil {
+		t.Fatal(err)
 	}
+	before := heap()
+	w := newWork(j)
+	e, err := newEngine(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &run{Result: &Result{Wanted: conns}, ctx: t.Context(), w: w, engine: e, job: &w.job}
+	defer r.close()
+	if err := r.open(); err != nil {
+		t.Fatal(err)
+	}
+	w.sendFrom.Store(w.now())
+	e.advance(stageWork)
+	begun := func() bool { return e.shards()[0].inFlight.Load() == 16*conns }
+	if err := r.until(Measuring, w.now()+int64(patience), begun); err != nil || !begun() {
+		t.Fatalf("%v, %d messages in flight", err, e.shards()[0].inFlight.Load())
+	}
+	during := heap()
 	const shared = 600 << 10 // buffers and histograms
-	if each := float64(during-before-shared) / conns; each > 1000 || each < 100 {
-		t.Errorf("a connection costs %.0f bytes", each)
+	each := float64(during-before-shared) / conns
+	t.Logf("a connection costs %.0f bytes", each)
+	if each > 1000 || each < 100 {
+		t.Error("that is not less than a kilobyte, or not all of it")
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 	"unsafe"
 )
 
-// ReadUsage returns what a process uses.
+// ReadUsage returns what a process uses. A process that has ended has no memory, even
+// while its parent has not taken notice and it is still listed.
 func ReadUsage(pid int) (u Usage, err error) {
 	if u.Switches, err = switches(pid); err != nil {
 		return u, err
@@ -106,5 +107,8 @@ func resident(pid int) (int64, error) {
 		return 0, fmt.Errorf("/proc/%d/statm is not as expected: %q", pid, text)
 	}
 	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	if err == nil && pages == 0 {
+		err = fmt.Errorf("process %d has ended", pid)
+	}
 	return pages * int64(os.Getpagesize()), err
 }

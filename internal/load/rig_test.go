@@ -199,7 +199,7 @@ func jobFor(t *testing.T, addr *net.TCPAddr, goroutines bool) Job {
 	}
 	return Job{
 		URL: u, Addr: addr.AddrPort(), Conns: 3, Payload: generate(t, 32, false),
-		Duration: 50 * time.Millisecond, Timeout: patience, Threads: 2, goroutines: goroutines,
+		Duration: 100 * time.Millisecond, Timeout: patience, Threads: 2, goroutines: goroutines,
 	}
 }
 

@@ -52,6 +52,13 @@ func (r *room) inFlight() int {
 	return len(r.open)
 }
 
+// empty reports whether nobody is there to receive.
+func (r *room) empty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.receivers == 0
+}
+
 func (r *room) missing() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,9 +16,6 @@ type dialer struct {
 	connect func(int, syscall.Sockaddr) error // syscall.Connect, but for tests
 }
 
-// sources is how many addresses there are to connect from.
-const sources = 250
-
 // ipBindAddressNoPort leaves the choice of a port to connect, which needs it to
 // be free for one destination only, not for all.
 const ipBindAddressNoPort = 24
@@ -27,7 +24,7 @@ const ipBindAddressNoPort = 24
 func (d *dialer) dial() (fd int, err error) {
 	for {
 		fd, err = d.dialFrom(d.source)
-		if err != syscall.EADDRNOTAVAIL || !d.to.Addr().Unmap().Is4() || !d.to.Addr().IsLoopback() || d.source == sources-1 {
+		if err != syscall.EADDRNOTAVAIL || !d.to.Addr().Unmap().Is4() || !d.to.Addr().Unmap().IsLoopback() || d.source+1 >= lastSource {
 			return fd, err
 		}
 		d.source++
