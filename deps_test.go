@@ -37,6 +37,12 @@ std websocket/... < websocket/...:test
 std < push/protocol push/console
 std push/protocol websocket < push
 std push/protocol < push/session.go push/hub.go push/log.go push/memory.go push/broker.go
+
+# Tokens stand beside the server, which knows no kind of them. Signatures, and the
+# forms in which keys come, are not ours to write again.
+std push push/protocol github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/json < push/token
+github.com/go-jose/go-jose/v4 < push/token:test
+
 std push/... websocket websocket/wstest go.uber.org/goleak github.com/chromedp/... < push/...:test
 
 # The load: its connections are its own, for what a library does would be measured
@@ -45,7 +51,7 @@ std websocket/wire < internal/load
 go.uber.org/goleak < internal/load:test
 
 # The command may have anything, and nobody may have the command.
-std internal/load push push/protocol push/console websocket github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
+std internal/load push push/protocol push/console push/token websocket github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
 go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.

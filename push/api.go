@@ -1,93 +1,35 @@
 package push
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/duplexgo/duplex/push/protocol"
 )
 
-// postMessage publishes the body of a request to a channel and answers with the
-// message's position.
-func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) {
-	data, ok := s.readData(w, r)
-	if !ok {
-		return
-	}
-	p, err := s.core.publish(r.Context(), r.PathValue("channel"), data)
+// granted returns what the client of a request may do. If it may do nothing, the
+// request has been answered.
+func (s *Server) granted(w http.ResponseWriter, r *http.Request) (Grant, bool) {
+	g, err := s.core.grant(r, bearer(r))
 	if err != nil {
-		s.report("publishing", err)
 		refuse(w, err)
-		return
 	}
-	answer(w, fmt.Sprintf("{\"position\":%q}\n", p))
-}
-
-// readData returns the body as JSON. If it cannot, it has answered the request.
-func (s *Server) readData(w http.ResponseWriter, r *http.Request) (data json.RawMessage, ok bool) {
-	isJSON, err := bodyType(r.Header)
-	if err != nil {
-		problem(w, http.StatusUnsupportedMediaType, 0, err.Error())
-		return nil, false
-	}
-	if err := s.core.checkSize(r.ContentLength); err != nil {
-		refuse(w, err)
-		return nil, false
-	}
-	body := r.Body
-	if limit := s.core.limits.message; limit > 0 {
-		body = http.MaxBytesReader(w, body, int64(limit)) // the length may not be known before
-	}
-	data, err = io.ReadAll(body)
-	switch big, isBig := errors.AsType[*http.MaxBytesError](err); {
-	case isBig:
-		refuse(w, s.core.checkSize(big.Limit+1))
-		return nil, false
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		problem(w, http.StatusRequestTimeout, 0, "the body has taken too long to come")
-		return nil, false
-	case err != nil:
-		problem(w, http.StatusBadRequest, 0, "the body has not come whole: "+err.Error())
-		return nil, false
-	case isJSON:
-		return data, true
-	case !utf8.Valid(data):
-		refuse(w, &protocol.Error{Code: protocol.BadData, Message: "data is not UTF-8; send text, or JSON with Content-Type: application/json"})
-		return nil, false
-	}
-	return protocol.AppendString(nil, string(data)), true
-}
-
-// bodyType says whether a body is JSON; otherwise it is text. The error is for
-// bodies that are neither.
-func bodyType(h http.Header) (isJSON bool, err error) {
-	if coding := h.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		return false, fmt.Errorf("the body has the Content-Encoding %.40q; send it as it is", coding)
-	}
-	// Where the type cannot be read the body is text, as without one.
-	kind, params, _ := mime.ParseMediaType(h.Get("Content-Type"))
-	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "us-ascii") {
-		return false, fmt.Errorf("the body has the charset %.40q; send it in UTF-8", charset)
-	}
-	return kind == "application/json" || strings.HasSuffix(kind, "+json"), nil
+	return g, err == nil
 }
 
 // getHistory answers with what is known of a channel. The query may have since, a
 // position, and limit, a number of messages.
 func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
+	g, ok := s.granted(w, r)
+	if !ok {
+		return
+	}
 	channel := r.PathValue("channel")
-	err := checkChannel(channel)
+	err := allow(g.Subscribe, "read", channel)
 	var q url.Values
 	if err == nil {
 		q, err = parseQuery(r.URL.RawQuery)
@@ -98,14 +40,14 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request) {
 	}
 	var limit int
 	if err == nil {
-		limit, err = parseLimit(q.Get("limit"))
+		limit, err = parseNumber(q, "limit", 1)
 	}
 	var p past
 	if err == nil {
 		p, err = s.core.broker.history(channel, since, limit)
 	}
 	if err != nil {
-		s.report("reading history", err)
+		s.core.report("reading history", err)
 		refuse(w, err)
 		return
 	}
@@ -122,17 +64,6 @@ func parseQuery(s string) (url.Values, error) {
 		return nil, &protocol.Error{Code: protocol.BadCommand, Message: "the query cannot be read: " + err.Error()}
 	}
 	return q, nil
-}
-
-func parseLimit(s string) (int, error) {
-	if s == "" {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 {
-		return 0, &protocol.Error{Code: protocol.BadCommand, Message: "limit must be a whole number, at least 1"}
-	}
-	return n, nil
 }
 
 // writePast writes {"messages": [...], "position": "...", "reset": [...]}, the

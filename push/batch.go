@@ -12,6 +12,24 @@ type batch struct {
 	text    []byte // lines, each ended by a line feed
 	lone    []byte // the only line; a line of the log, not copied
 	cursors []cursor
+
+	// What the text is to be: the user's settings.
+	form  form // nil: lines
+	limit int  // most messages; 0: no limit
+
+	hooks    *Hooks
+	messages int      // that it has
+	resets   int      // that it has
+	position Position // up to here the client has everything when it has the batch
+}
+
+// A form is how the text of a batch looks where it is not lines of JSON.
+type form interface {
+	// message appends a message, given as its line, and its position.
+	message(text []byte, p Position, line []byte) []byte
+
+	// reset appends a reset, or keeps it for itself.
+	reset(text []byte, r protocol.Reset) []byte
 }
 
 // A cursor is a reader with its next message. The cursors of a batch are a heap:
@@ -31,6 +49,7 @@ func (b *batch) reset() {
 	}
 	clear(b.cursors)
 	b.cursors = b.cursors[:0]
+	b.messages, b.resets, b.position = 0, 0, Position{}
 }
 
 // add adds a line, which must not change as long as the batch is in use.
@@ -48,8 +67,11 @@ func (b *batch) add(line []byte) {
 
 func (b *batch) size() int { return len(b.text) + len(b.lone) }
 
-// lines returns what has been added, with line feeds between the lines.
-func (b *batch) lines() []byte {
+// whole returns what has been added; of lines, with line feeds between them.
+func (b *batch) whole() []byte {
+	if b.form != nil {
+		return b.text
+	}
 	if b.lone != nil || len(b.text) == 0 {
 		return b.lone
 	}
@@ -64,14 +86,33 @@ func (b *batch) peek(r *reader, now Position) (entry, bool) {
 		r.seq, r.reset = lost, cmp.Or(r.reset, protocol.TooOld)
 	}
 	if r.reset != "" {
-		b.add(protocol.Reset{
+		b.tell(protocol.Reset{
 			Channel:  r.channel.log.channel,
 			Reason:   r.reset,
 			Position: now.at(r.seq).String(),
-		}.Append(nil))
+		})
 		r.reset = ""
 	}
 	return e, ok
+}
+
+func (b *batch) tell(r protocol.Reset) {
+	b.resets++
+	b.hooks.reset(r.Reason)
+	if b.form != nil {
+		b.text = b.form.reset(b.text, r)
+		return
+	}
+	b.add(r.Append(nil))
+}
+
+func (b *batch) message(e entry, now Position) {
+	b.messages++
+	if b.form != nil {
+		b.text = b.form.message(b.text, now.at(e.seq), e.line)
+		return
+	}
+	b.add(e.line)
 }
 
 // follow makes the reader one of those that fill the batch, if it has a message.
@@ -82,18 +123,20 @@ func (b *batch) follow(r *reader, now Position) {
 }
 
 // fill adds messages in the order of their positions until the batch has max
-// bytes, moves their readers on, and returns the lines; more says that there are
-// messages left.
+// bytes or its limit of messages, moves their readers on, and returns the text;
+// more says that there are messages left.
 func (b *batch) fill(now Position, max int) (lines []byte, more bool) {
 	for i := len(b.cursors)/2 - 1; i >= 0; i-- {
 		b.sink(i)
 	}
+	b.position = now
 	for len(b.cursors) > 0 {
-		if b.size() >= max {
-			return b.lines(), true
-		}
 		first := &b.cursors[0]
-		b.add(first.entry.line)
+		if b.size() >= max || b.limit > 0 && b.messages >= b.limit {
+			b.position = now.at(first.entry.seq - 1)
+			return b.whole(), true
+		}
+		b.message(first.entry, now)
 		first.reader.seq = first.entry.seq
 		if e, ok := b.peek(first.reader, now); ok {
 			first.entry = e
@@ -104,7 +147,7 @@ func (b *batch) fill(now Position, max int) (lines []byte, more bool) {
 		}
 		b.sink(0)
 	}
-	return b.lines(), false
+	return b.whole(), false
 }
 
 // sink moves the cursor at i down to its place in the heap.

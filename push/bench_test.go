@@ -16,7 +16,8 @@ type sink struct {
 	got     *sync.WaitGroup
 }
 
-func (l *sink) wake() { l.pool.wake(&l.task) }
+func (l *sink) wake()      { l.pool.wake(&l.task) }
+func (l *sink) cut(ending) {}
 
 func (l *sink) send(b *batch) bool {
 	text, more := l.session.next(b, maxBatch)
@@ -39,6 +40,7 @@ func BenchmarkDeliver(b *testing.B) {
 		l := &sink{pool: &p, got: &got}
 		l.task.send = l.send
 		l.session.init(c, l)
+		l.session.begin(FullGrant())
 		if end := l.session.receive(b.Context(), []byte(`{"id":1,"command":"subscribe","channel":"x"}`)); end != nil {
 			b.Fatal(i, end)
 		}

@@ -121,7 +121,24 @@ type broker interface {
 	// now returns the newest position up to which every open log is complete.
 	now() Position
 
+	// list returns the channels that are known, in the order of their names, those
+	// above after that begin with prefix, at most limit; more says that there are
+	// others.
+	list(prefix, after string, limit int) (channels []known, more bool)
+
+	// size returns how many channels and messages there are, and what the messages
+	// count in bytes.
+	size() (channels, messages int, bytes int64)
+
 	close()
+}
+
+// known is what a broker says of a channel.
+type known struct {
+	name     string
+	messages int
+	bytes    int64
+	position Position // of the newest message; zero before the first
 }
 
 // A past is what is known of a channel up to a position.

@@ -20,14 +20,25 @@ func (b *bucket) init(rate int) {
 // burst returns how many events may come at once.
 func (b *bucket) burst() int { return b.rate * burstSeconds }
 
+// fill lets the tokens flow in that have come since the last time.
+func (b *bucket) fill() {
+	now := time.Now()
+	b.tokens = min(float64(b.burst()), b.tokens+now.Sub(b.filled).Seconds()*float64(b.rate))
+	b.filled = now
+}
+
+// full reports whether the bucket is as at the beginning.
+func (b *bucket) full() bool {
+	b.fill()
+	return b.tokens >= float64(b.burst())
+}
+
 // take reports whether an event may pass now.
 func (b *bucket) take() bool {
 	if b.rate <= 0 {
 		return true
 	}
-	now := time.Now()
-	b.tokens = min(float64(b.burst()), b.tokens+now.Sub(b.filled).Seconds()*float64(b.rate))
-	b.filled = now
+	b.fill()
 	if b.tokens < 1 {
 		return false
 	}

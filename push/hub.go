@@ -15,19 +15,27 @@ type hub struct {
 type channel struct {
 	log *log
 
-	mu      sync.Mutex
-	readers []*reader
+	mu       sync.Mutex
+	readers  []*reader
+	visible  int       // of the readers: those that are not hidden
+	presence *presence // nil: nobody has a name, and nobody asks
 }
 
 // A reader is a session's place in one channel.
 type reader struct {
 	channel *channel
 	session *session
-	index   int // in channel.readers, under its lock
+	hidden  bool // does not count as present
+
+	// Under the channel's lock:
+	index int    // in channel.readers
+	user  string // "": nobody in particular
+	named bool   // present by name
 
 	// Under the session's lock:
 	seq   uint64 // all messages up to here have been read
 	reset string // the client is to be told first that messages are missing, and why
+	watch *watch // nil: does not want to know who is present
 }
 
 // news wakes the readers of a channel.
@@ -45,14 +53,14 @@ func (h *hub) news(name string) {
 	}
 }
 
-// join makes the session a reader of a channel. What is published from now on
-// wakes it; it begins to read where s says.
-func (h *hub) join(session *session, name string, s start) (*reader, error) {
+// join makes a reader of the channel of this name. What is published from now on
+// wakes its session; it begins to read where s says.
+func (h *hub) join(r *reader, name string, s start) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	l, err := h.broker.open(name) // once for each reader: it drops what is too old
 	if err != nil {
-		return nil, err
+		return err
 	}
 	c := h.channels[name]
 	if c == nil {
@@ -62,10 +70,10 @@ func (h *hub) join(session *session, name string, s start) (*reader, error) {
 		c = &channel{log: l}
 		h.channels[name] = c
 	}
-	r := &reader{channel: c, session: session}
+	r.channel = c
 	r.seq, r.reset = c.log.join(s, h.broker.now())
 	c.add(r)
-	return r, nil
+	return nil
 }
 
 // leave ends what join began.
@@ -83,6 +91,10 @@ func (c *channel) add(r *reader) {
 	defer c.mu.Unlock()
 	r.index = len(c.readers)
 	c.readers = append(c.readers, r)
+	c.arrive(r)
+	if r.watch != nil {
+		c.watch(1)
+	}
 }
 
 // remove returns how many readers are left.
@@ -94,5 +106,36 @@ func (c *channel) remove(r *reader) int {
 	c.readers[r.index], moved.index = moved, r.index
 	c.readers[last] = nil
 	c.readers = c.readers[:last]
+	if r.watch != nil {
+		c.watch(-1)
+	}
+	c.depart(r)
 	return last
+}
+
+// subscriptions returns the number of readers.
+func (h *hub) subscriptions() (n int) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, c := range h.channels {
+		n += c.subscribers()
+	}
+	return n
+}
+
+// readersOf returns the number of readers of a channel.
+func (h *hub) readersOf(name string) int {
+	h.mu.RLock()
+	c := h.channels[name]
+	h.mu.RUnlock()
+	if c == nil {
+		return 0
+	}
+	return c.subscribers()
+}
+
+func (c *channel) subscribers() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.readers)
 }

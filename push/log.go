@@ -125,6 +125,17 @@ func (l *log) len() int {
 	return l.n
 }
 
+// known says what there is; now is of the log's counter.
+func (l *log) known(now Position) known {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := known{name: l.channel, messages: l.n, bytes: l.bytes}
+	if last := l.last.Load(); last > 0 {
+		k.position = now.at(last)
+	}
+	return k
+}
+
 // next returns the first message above sequence number after and up to upto; ok is
 // false where there is none. lost is not zero where messages above after are gone:
 // it is the sequence of the last of them.

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,6 +128,36 @@ func (m *memory) history(channel string, since Position, limit int) (past, error
 	}
 	m.mu.Unlock()
 	return l.past(since, limit, now), nil
+}
+
+func (m *memory) list(prefix, after string, limit int) (channels []known, more bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var names []string
+	for name := range m.logs {
+		if name > after && strings.HasPrefix(name, prefix) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	if more = len(names) > limit; more {
+		names = names[:limit]
+	}
+	for _, name := range names {
+		l := m.logs[name]
+		m.expire(l)
+		channels = append(channels, l.known(m.now()))
+	}
+	return channels, more
+}
+
+func (m *memory) size() (channels, messages int, bytes int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, l := range m.logs {
+		messages += l.len()
+	}
+	return len(m.logs), messages, m.bytes
 }
 
 func (m *memory) close() {

@@ -30,12 +30,21 @@ func problem(w http.ResponseWriter, status int, code protocol.Code, detail strin
 
 // statuses are the HTTP statuses of the errors that the protocol numbers.
 var statuses = map[protocol.Code]int{
-	protocol.BadCommand:      http.StatusBadRequest,
-	protocol.BadChannel:      http.StatusBadRequest,
-	protocol.BadPosition:     http.StatusBadRequest,
-	protocol.BadData:         http.StatusBadRequest,
+	protocol.BadCommand:  http.StatusBadRequest,
+	protocol.BadChannel:  http.StatusBadRequest,
+	protocol.BadPosition: http.StatusBadRequest,
+	protocol.BadData:     http.StatusBadRequest,
+	protocol.Subscribed:  http.StatusBadRequest,
+
+	protocol.TooManySubscriptions: http.StatusBadRequest,
+
 	protocol.DataTooBig:      http.StatusRequestEntityTooLarge,
+	protocol.Unauthorized:    http.StatusUnauthorized,
+	protocol.Forbidden:       http.StatusForbidden,
+	protocol.Expired:         http.StatusUnauthorized,
+	protocol.TooManyMessages: http.StatusTooManyRequests,
 	protocol.TooManyChannels: http.StatusServiceUnavailable,
+	protocol.TooManyLines:    http.StatusServiceUnavailable,
 	protocol.ShuttingDown:    http.StatusServiceUnavailable,
 }
 
@@ -46,10 +55,23 @@ func refuse(w http.ResponseWriter, err error) {
 	if !ok {
 		status = http.StatusInternalServerError
 	}
-	if status == http.StatusServiceUnavailable {
+	switch status {
+	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", "5")
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "1")
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", challenge(e)) // RFC 9110, 15.5.2
 	}
 	problem(w, status, e.Code, e.Message)
+}
+
+// challenge says how a client can show who it is. RFC 6750, 3.
+func challenge(e *protocol.Error) string {
+	if e.Code == protocol.Expired {
+		return `Bearer error="invalid_token"`
+	}
+	return "Bearer"
 }
 
 // notAllowed is the handler of a path for all methods but those given.

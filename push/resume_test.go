@@ -347,7 +347,7 @@ func readAtOnce(t *testing.T, c *core, p *pool, w *witness, seed uint64) (proble
 			w.take(<-l.texts)
 		}
 		l.session.close()
-		close(l.cut)
+		close(l.gone)
 	}
 	return w.complete()
 }
@@ -358,17 +358,19 @@ type testLine struct {
 	pool    *pool
 	task    task
 	texts   chan []byte
-	cut     chan struct{}
+	gone    chan struct{}
 }
 
 func newTestLine(c *core, p *pool, room int) *testLine {
-	l := &testLine{pool: p, texts: make(chan []byte, room), cut: make(chan struct{})}
+	l := &testLine{pool: p, texts: make(chan []byte, room), gone: make(chan struct{})}
 	l.task.send = l.send
 	l.session.init(c, l)
+	l.session.begin(FullGrant())
 	return l
 }
 
-func (l *testLine) wake() { l.pool.wake(&l.task) }
+func (l *testLine) wake()      { l.pool.wake(&l.task) }
+func (l *testLine) cut(ending) {}
 
 func (l *testLine) send(b *batch) (more bool) {
 	text, more := l.session.next(b, 500)
@@ -378,7 +380,7 @@ func (l *testLine) send(b *batch) (more bool) {
 	select {
 	case l.texts <- append([]byte(nil), text...):
 		return more
-	case <-l.cut:
+	case <-l.gone:
 		return false
 	}
 }

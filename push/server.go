@@ -3,7 +3,6 @@ package push
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/duplexgo/duplex/push/protocol"
 	"github.com/duplexgo/duplex/websocket"
 )
 
@@ -19,18 +17,40 @@ import (
 // the messages in memory, and every limit is on. Use it by pointer; its fields
 // must not be changed once it serves.
 //
-//	GET  /connect               a WebSocket, subprotocol duplex.v1.json
-//	POST /channels/{channel}    publish the body
-//	GET  /channels/{channel}    the channel's last messages
-//	GET  /console               Console, if there is one; / leads to it
-//	GET  /healthz               200 while the process serves
+//	GET  /connect                        a WebSocket, subprotocol duplex.v1.json
+//	GET  /events?channel=...             server-sent events
+//	GET  /poll?channel=...               long polling, and polling with wait=0
+//	POST /channels/{channel}             publish the body
+//	POST /channels                       publish many messages
+//	GET  /channels/{channel}             the channel's last messages
+//	GET  /channels/{channel}/presence    who reads it
+//	GET  /channels                       the channels that there are
+//	POST /users/{user}/disconnect        end the lines of a user
+//	GET  /healthz                        200 while the process serves
+//	GET  /readyz                         503 when it is about to end
+//	GET  /metrics                        Metrics, if there are any
+//	GET  /duplex.js                      Script, if there is one
+//	GET  /console                        Console, if there is one; / leads to it
 //
-// Everybody who reaches it may subscribe and publish, except that web pages of
-// other origins may do neither.
+// Without Authorize, everybody who reaches it may do everything, except that web
+// pages of other origins may do nothing.
 //
 // Set the ReadHeaderTimeout and the IdleTimeout of the http.Server that it runs in;
 // see package websocket.
 type Server struct {
+	// Authorize says what a client may do. nil: everybody may do everything.
+	Authorize Authorizer
+
+	// AuthTimeout is how long a WebSocket without a token in its handshake may take
+	// to show one; then it is closed with 4001. Default 10 s; negative: no limit.
+	AuthTimeout time.Duration
+
+	// Origins are the web pages of other origins that may use the server, with the
+	// patterns of [websocket.AcceptOptions]. With it they get the headers of CORS,
+	// too. A pattern that is none makes the server answer everything with 500; see
+	// [CheckOrigins].
+	Origins []string
+
 	// HistoryMessages is how many of its last messages a channel keeps. A reader
 	// that lags behind by more has lost some, and is told. Default 1,000;
 	// negative: no limit.
@@ -70,6 +90,29 @@ type Server struct {
 	// 100; negative: no limit.
 	CommandRate int
 
+	// MaxLines is how many clients may be connected at once, by WebSocket or SSE or
+	// by a poll that waits. Others are refused with 503. Default 100,000; negative:
+	// no limit.
+	MaxLines int
+
+	// PublishRate is how many messages a second a publisher may publish over HTTP on
+	// the average, with ten seconds' worth at once; others are refused with 429. A
+	// publisher is a user, or where there is none an address (of IPv6, a /64).
+	// Administrators are exempt. Default 10,000; negative: no limit.
+	PublishRate int
+
+	// KeepAlive is the longest silence of a stream of events: then it gets a comment.
+	// Default 15 s; negative: no limit.
+	KeepAlive time.Duration
+
+	// MaxWait is the longest that a poll waits for news. Default 1 minute; negative:
+	// no limit.
+	MaxWait time.Duration
+
+	// ShutdownDelay is how long Shutdown lets everything go on, except that /readyz
+	// answers 503: for a load balancer to notice. Default 0.
+	ShutdownDelay time.Duration
+
 	// BodyTimeout is how long the body of a request may take to come, of one that
 	// is refused too. Default 30 s; negative: no limit but that of http.Server.
 	BodyTimeout time.Duration
@@ -89,12 +132,24 @@ type Server struct {
 	// push/console has one. nil: there is none.
 	Console http.Handler
 
-	// Log gets what fails in the server. nil: slog.Default().
+	// Script serves /duplex.js, the client for browsers. nil: there is none.
+	Script http.Handler
+
+	// Metrics serves /metrics, for administrators. Package push/metrics has one.
+	// nil: there is none.
+	Metrics http.Handler
+
+	// Hooks are told what the server does.
+	Hooks Hooks
+
+	// Log gets what fails in the server, and at the level of debugging the ends of
+	// lines. Tokens are never logged. nil: slog.Default().
 	Log *slog.Logger
 
 	once    sync.Once
 	core    core
 	lines   lines
+	batches sync.Pool // for streams
 	handler http.Handler
 }
 
@@ -106,7 +161,13 @@ func (s *Server) init() {
 			depth:         setting(s.MaxDepth, defaultMaxDepth),
 			subscriptions: setting(s.MaxSubscriptions, defaultMaxSubscriptions),
 			commands:      setting(s.CommandRate, defaultCommandRate),
+			lines:         setting(s.MaxLines, defaultMaxLines),
+			publishes:     setting(s.PublishRate, defaultPublishRate),
+			auth:          setting(s.AuthTimeout, defaultAuthTimeout),
 		}
+		s.core.authorize, s.core.hooks, s.core.log = s.Authorize, s.Hooks, s.Log
+		s.core.stop = make(chan struct{})
+		s.batches.New = func() any { return new(batch) }
 		if s.core.broker == nil {
 			s.core.broker = newMemory(memoryLimits{
 				messages: setting(s.HistoryMessages, defaultHistoryMessages),
@@ -116,7 +177,7 @@ func (s *Server) init() {
 			}, s.core.hub.news)
 		}
 		s.core.hub.broker = s.core.broker
-		s.lines.init(&s.core, s.WebSocket, s.Log)
+		s.lines.init(&s.core, s.WebSocket, s.Origins)
 		s.handler = s.guard(s.routes())
 	})
 }
@@ -125,12 +186,33 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /connect", &s.lines)
 	mux.Handle("/connect", notAllowed("GET"))
-	mux.HandleFunc("POST /channels/{channel}", s.postMessage)
-	mux.HandleFunc("GET /channels/{channel}", s.getHistory)
-	mux.Handle("/channels/{channel}", notAllowed("GET", "HEAD", "POST"))
+	route := func(path string, get, post http.HandlerFunc) {
+		var methods []string
+		if get != nil {
+			mux.HandleFunc("GET "+path, get)
+			methods = append(methods, "GET", "HEAD")
+		}
+		if post != nil {
+			mux.HandleFunc("POST "+path, post)
+			methods = append(methods, "POST")
+		}
+		mux.Handle(path, notAllowed(methods...))
+	}
+	route("/events", notHead(s.getEvents), nil)
+	route("/poll", notHead(s.getPoll), nil)
+	route("/channels/{channel}", s.getHistory, s.postMessage)
+	route("/channels/{channel}/presence", s.getPresence, nil)
+	route("/channels", s.forAdmins(s.getChannels), s.postBatch)
 	mux.HandleFunc("/channels/", s.otherChannel)
-	mux.HandleFunc("GET /healthz", healthz)
-	mux.Handle("/healthz", notAllowed("GET", "HEAD"))
+	route("/users/{user}/disconnect", nil, s.forAdmins(s.postDisconnect))
+	route("/healthz", healthz, nil)
+	route("/readyz", s.readyz, nil)
+	if s.Metrics != nil {
+		route("/metrics", s.forAdmins(s.Metrics.ServeHTTP), nil)
+	}
+	if s.Script != nil {
+		mux.Handle("/duplex.js", s.Script)
+	}
 	if s.Console != nil {
 		mux.Handle("/console", s.Console)
 		mux.Handle("/console/", s.Console)
@@ -143,21 +225,24 @@ func (s *Server) routes() http.Handler {
 
 // guard is what every request passes first.
 func (s *Server) guard(next http.Handler) http.Handler {
-	// Without it any web page could publish, by a plain POST from the browser of
-	// somebody who reaches the server.
-	crossOrigin := http.NewCrossOriginProtection()
-	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		problem(w, http.StatusForbidden, 0, "a page of another origin may not do this")
-	}))
-	next = crossOrigin.Handler(next)
+	d := new(door)
+	d.origins, d.broken = parseOrigins(s.Origins)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		s.limitBody(w, r)
-		if s.LiteralHosts && !literalHost(r.Host) {
+		switch {
+		case d.broken != nil:
+			s.core.report("reading Origins", d.broken)
+			problem(w, http.StatusInternalServerError, 0, "the server's list of origins cannot be read")
+		case s.LiteralHosts && !literalHost(r.Host):
 			problem(w, http.StatusMisdirectedRequest, 0, "this server is only reached by an IP address or as localhost, not by another name")
-			return
+		case !d.admit(w, r):
+			// Else any web page could publish, by a plain POST from the browser of
+			// somebody who reaches the server.
+			problem(w, http.StatusForbidden, 0, "a page of another origin may not do this")
+		case !preflight(w, r):
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
 }
 
@@ -178,38 +263,56 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // Publish publishes data, any JSON value in UTF-8, and returns the message's
-// position when it is stored. data stays the caller's. An error that the caller
-// can do something about is a [*protocol.Error].
+// position when it is stored. data stays the caller's. Nothing but the limits of a
+// message holds for it. An error that the caller can do something about is a
+// [*protocol.Error].
 func (s *Server) Publish(ctx context.Context, channel string, data json.RawMessage) (Position, error) {
 	s.init()
 	if err := s.core.checkSize(int64(len(data))); err != nil {
 		return Position{}, err
 	}
-	return s.core.publish(ctx, channel, data)
+	return s.core.publish(ctx, message{channel: channel, data: data})
 }
 
-// Shutdown takes no new lines and no messages (503), closes every line with 1001
-// and waits until they have ended. When ctx ends before that, the rest is cut and
-// Shutdown returns ctx.Err(). It does not wait for HTTP requests: call the
-// http.Server's Shutdown after it.
+// Shutdown has /readyz fail, waits for ShutdownDelay, and then takes no new lines and
+// no messages (503), closes every line with 1001 and waits until the WebSockets have
+// ended. When ctx ends before that, the rest is cut and Shutdown returns ctx.Err().
+// It does not wait for HTTP requests: call the http.Server's Shutdown after it.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()
-	s.core.draining.Store(true)
+	if s.core.leaving.CompareAndSwap(false, true) && s.ShutdownDelay > 0 {
+		select {
+		case <-time.After(s.ShutdownDelay):
+		case <-ctx.Done():
+		}
+	}
+	if s.core.draining.CompareAndSwap(false, true) {
+		close(s.core.stop)
+	}
 	err := s.lines.registry.Shutdown(ctx)
 	s.core.broker.close()
 	return err
 }
 
-// report logs an error that is the server's own.
-func (s *Server) report(doing string, err error) {
-	if _, ok := errors.AsType[*protocol.Error](err); ok || errors.Is(err, context.Canceled) {
+// readyz tells a load balancer whether to send more.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	if s.core.leaving.Load() {
+		refuse(w, errShuttingDown)
 		return
 	}
-	logger := s.Log
-	if logger == nil {
-		logger = slog.Default()
+	healthz(w, r)
+}
+
+// notHead refuses HEAD, which the ServeMux takes for GET: the answer to it would have
+// no end.
+func notHead(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead {
+			notAllowed("GET")(w, r)
+			return
+		}
+		next(w, r)
 	}
-	logger.Error("push: "+doing, "error", err)
 }
 
 func healthz(w http.ResponseWriter, r *http.Request) {
@@ -225,7 +328,7 @@ func toConsole(w http.ResponseWriter, r *http.Request) {
 }
 
 func notFound(w http.ResponseWriter, r *http.Request) {
-	problem(w, http.StatusNotFound, 0, "nothing is here; the paths are /connect, /channels/{channel} and /healthz")
+	problem(w, http.StatusNotFound, 0, "nothing is here; the paths are /connect, /events, /poll, /channels, /channels/{channel} and /healthz")
 }
 
 // otherChannel serves what is no segment below /channels/: the channel /, whose %2F

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/duplexgo/duplex/push/protocol"
 )
@@ -164,10 +165,10 @@ func TestDefaults(t *testing.T) {
 	if want := (memoryLimits{1000, defaultHistoryAge, 256 << 20, 200_000}); m.limits != want {
 		t.Errorf("memory has %+v, want %+v", m.limits, want)
 	}
-	if want := (limits{64 << 10, 60, 128, 100}); s.core.limits != want {
+	if want := (limits{64 << 10, 60, 128, 100, 100_000, 10_000, 10 * time.Second}); s.core.limits != want {
 		t.Errorf("limits are %+v, want %+v", s.core.limits, want)
 	}
-	none := &Server{HistoryMessages: -1, HistoryAge: -1, HistoryBytes: -1, MaxChannels: -1, MaxMessage: -1, MaxDepth: -1, MaxSubscriptions: -1, CommandRate: -1}
+	none := &Server{HistoryMessages: -1, HistoryAge: -1, HistoryBytes: -1, MaxChannels: -1, MaxMessage: -1, MaxDepth: -1, MaxSubscriptions: -1, CommandRate: -1, MaxLines: -1, PublishRate: -1, AuthTimeout: -1}
 	none.init()
 	if m := none.core.broker.(*memory); m.limits != (memoryLimits{}) || none.core.limits != (limits{}) {
 		t.Errorf("without limits: %+v, %+v", m.limits, none.core.limits)

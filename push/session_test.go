@@ -23,7 +23,8 @@ func newTestCore(t *testing.T, limits limits, memory memoryLimits) *core {
 // A wakeCounter is a session's line in tests that ask for the news themselves.
 type wakeCounter struct{ n atomic.Int64 }
 
-func (w *wakeCounter) wake() { w.n.Add(1) }
+func (w *wakeCounter) wake()      { w.n.Add(1) }
+func (w *wakeCounter) cut(ending) {}
 
 // A peer is the client of a session, without anything between them.
 type peer struct {
@@ -36,6 +37,7 @@ type peer struct {
 func newPeer(t *testing.T, c *core) *peer {
 	p := &peer{t: t}
 	p.session.init(c, &p.wakes)
+	p.session.begin(FullGrant())
 	t.Cleanup(p.session.close)
 	return p
 }

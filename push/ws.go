@@ -2,7 +2,6 @@ package push
 
 import (
 	"context"
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -42,7 +41,7 @@ type line struct {
 	sending chan struct{} // holds one value while a batch is being sent
 }
 
-func (ls *lines) init(c *core, o websocket.Options, log *slog.Logger) {
+func (ls *lines) init(c *core, o websocket.Options, origins []string) {
 	ls.core = c
 	ls.batches.New = func() any { return new(batch) }
 	if o.MaxMessage == 0 {
@@ -55,12 +54,13 @@ func (ls *lines) init(c *core, o websocket.Options, log *slog.Logger) {
 		AcceptOptions: websocket.AcceptOptions{
 			Options:      o,
 			Subprotocols: []string{protocol.Subprotocol},
+			Origins:      origins,
 			Registry:     &ls.registry,
 		},
 		Open:    ls.open,
 		Message: ls.message,
 		Close:   ls.close,
-		Logger:  log,
+		Logger:  c.log,
 	}
 }
 
@@ -68,16 +68,42 @@ func (ls *lines) init(c *core, o websocket.Options, log *slog.Logger) {
 // all the same, so that simple tools can be used; one that offers only others
 // would misunderstand it.
 func (ls *lines) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if ls.core.draining.Load() {
-		refuse(w, errShuttingDown)
-		return
-	}
 	offers := strings.Join(r.Header.Values("Sec-WebSocket-Protocol"), ",")
 	if offers != "" && !hasToken(offers, protocol.Subprotocol) {
 		problem(w, http.StatusBadRequest, 0, "none of the subprotocols offered is spoken here; offer "+protocol.Subprotocol)
 		return
 	}
-	ls.handler.ServeHTTP(w, r)
+	a := new(admission)
+	if err := ls.admit(a, r); err != nil {
+		refuse(w, err)
+		return
+	}
+	defer func() {
+		if !a.open {
+			ls.core.leave(WebSocket)
+		}
+	}()
+	ls.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), admissionKey{}, a)))
+}
+
+// An admission goes with the request of an opening handshake.
+type admission struct {
+	grant Grant
+	known bool // the grant is good; else the client has to show a token
+	open  bool // the line is there
+}
+
+type admissionKey struct{}
+
+// admit decides whether a line may begin.
+func (ls *lines) admit(a *admission, r *http.Request) (err error) {
+	token := bearer(r)
+	a.grant, err = ls.core.grant(r, token)
+	a.known = err == nil
+	if err != nil && (token != "" || toError(err).Code != protocol.Unauthorized) {
+		return err
+	}
+	return ls.core.enter(WebSocket)
 }
 
 // hasToken reports whether a header that is a list has this member.
@@ -90,11 +116,21 @@ func hasToken(list, token string) bool {
 	return false
 }
 
-func (ls *lines) open(c *websocket.Conn, _ *http.Request) {
+func (ls *lines) open(c *websocket.Conn, r *http.Request) {
 	l := &line{lines: ls, conn: c, sending: make(chan struct{}, 1)}
 	l.task.send = l.send
 	l.session.init(ls.core, l)
 	c.Data = l
+	a := r.Context().Value(admissionKey{}).(*admission)
+	a.open = true
+	if ls.core.authorize != nil {
+		l.session.from = r.RemoteAddr
+	}
+	if a.known {
+		l.session.begin(a.grant)
+	} else {
+		l.session.await()
+	}
 }
 
 func (ls *lines) message(c *websocket.Conn, t websocket.MessageType, p []byte) {
@@ -106,12 +142,19 @@ func (ls *lines) message(c *websocket.Conn, t websocket.MessageType, p []byte) {
 	end := l.session.receive(context.Background(), p)
 	l.answer()
 	if end != nil {
-		c.Close(websocket.CloseCode(end.code), end.reason)
+		l.cut(*end)
 	}
 }
 
-func (ls *lines) close(c *websocket.Conn, _ error) {
+func (ls *lines) close(c *websocket.Conn, err error) {
 	c.Data.(*line).session.close()
+	ls.core.leave(WebSocket)
+	ls.core.logger().Debug("push: a line has ended", "transport", WebSocket, "remote", c.RemoteAddr(), "why", err)
+}
+
+// cut closes the line.
+func (l *line) cut(end ending) {
+	l.conn.Close(websocket.CloseCode(end.code), end.reason)
 }
 
 // wake has the session's news sent by the pool.
@@ -156,5 +199,6 @@ func (l *line) sendNext(b *batch) (more bool) {
 		l.session.close()
 		return false
 	}
+	l.lines.core.hooks.delivered(WebSocket, b, len(text))
 	return more
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,24 @@ func (c *client) header() (h http.Header, host string, err error) {
 			h.Add(name, value)
 		}
 	}
+	return h, host, nil
+}
+
+// pushHeader returns the headers for a push server: those that were asked for, and
+// the token in the environment unless there is another. Servers of other kinds do
+// not get it, for they are anybody's.
+func (c *client) pushHeader() (h http.Header, host string, err error) {
+	if h, host, err = c.header(); err != nil || h.Get("Authorization") != "" {
+		return h, host, err
+	}
+	token := strings.TrimSpace(os.Getenv(envToken))
+	if token == "" {
+		return h, host, nil
+	}
+	if !isFieldValue(token) {
+		return nil, "", wrongUse("the environment variable %s holds characters that no header may have", envToken)
+	}
+	h.Set("Authorization", "Bearer "+token)
 	return h, host, nil
 }
 

@@ -125,7 +125,9 @@ func saying(resp *http.Response) string {
 // adviceFor says what to do about a status.
 func adviceFor(status int) string {
 	switch {
-	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+	case status == http.StatusUnauthorized:
+		return "pub and sub show the token in the environment variable " + envToken + ", others need one as in -H 'Authorization: ...'"
+	case status == http.StatusForbidden:
 		return "it may want other headers, as in -H 'Authorization: ...' or -H 'Origin: ...'"
 	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
 		return "check the path of the URL"

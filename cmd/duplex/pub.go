@@ -32,7 +32,8 @@ func newPub() *cobra.Command {
 URL is the server, as in http://127.0.0.1:8080, or its connect endpoint, as in
 ws://127.0.0.1:8080/connect. DATA that is JSON is published as JSON, other DATA as
 text. Without DATA, or with -, the message is what standard input holds up to its
-end; a line end at the end of text is not part of it.`,
+end; a line end at the end of text is not part of it. A server that has keys wants a
+token or an API key: put it into the environment variable DUPLEX_TOKEN.`,
 		Example: `  duplex pub http://127.0.0.1:8080 news '{"text": "hello"}'
   duplex pub http://127.0.0.1:8080 news hello
   date | duplex pub http://127.0.0.1:8080 news -`,
@@ -94,7 +95,7 @@ func (p *pub) publish(ctx context.Context, server *url.URL, channel string, data
 	if p.timeout <= 0 {
 		return "", wrongUse("--timeout must be more than zero, as in 30s")
 	}
-	header, host, err := p.header()
+	header, host, err := p.pushHeader()
 	if err != nil {
 		return "", err
 	}

@@ -69,7 +69,7 @@ func newRoot() *cobra.Command {
 
 'duplex serve' runs the push server: a backend posts a message to a channel, and
 every page or program that has subscribed gets it over WebSocket. 'pub' and 'sub'
-do both from a shell. 'echo' and 'connect' are for trying any WebSocket client or
+do both from a shell, and 'token' says who may. 'echo' and 'connect' are for trying any WebSocket client or
 server, and 'bench' is for measuring a server under load.
 
 Exit codes: 0 all went well, 1 it did not work, 2 the command line was wrong.`,
@@ -99,7 +99,7 @@ Exit codes: 0 all went well, 1 it did not work, 2 the command line was wrong.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("duplex {{.Version}}\n")
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newServe(), newEcho(), newConnect(), newPub(), newSub(), newBench())
+	root.AddCommand(newServe(), newEcho(), newConnect(), newPub(), newSub(), newToken(), newBench())
 	return root
 }
 

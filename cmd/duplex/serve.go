@@ -16,6 +16,7 @@ import (
 type serve struct {
 	listen          string
 	insecure        bool
+	keys            keyRing
 	maxMessage      size
 	historyMessages int
 	historyAge      time.Duration
@@ -41,12 +42,22 @@ and to read history with GET, and /console for a page to try it all. Messages
 are kept in memory. SIGINT or SIGTERM closes the connections with code 1001 and
 ends it.
 
-Everybody who reaches the server may publish and subscribe. So it listens only on
-loopback addresses, and answers only requests for an IP address or localhost,
+Keys say who may come in. A holder of an API key may do everything: backends, and
+whoever looks after the server. A token (JWT) says which channels its user may
+subscribe to and publish to; it is verified with the secret or the public key that
+--token-key-file holds, or with those at --jwks-url. See also 'duplex token'. Instead
+of the flags there can be the environment variables DUPLEX_API_KEY_FILE,
+DUPLEX_TOKEN_KEY_FILE, DUPLEX_JWKS_URL, DUPLEX_AUDIENCE and DUPLEX_ISSUER, or
+the keys themselves in DUPLEX_API_KEY and DUPLEX_TOKEN_KEY. Files that change are
+read again.
+
+Without keys everybody who reaches the server may do everything. So it listens only
+on loopback addresses, and answers only requests for an IP address or localhost,
 since any other name could be a foreign page's way to it. --insecure takes both
 limits away: for a network that you trust, or behind a proxy that knows who may.`,
 		Example: `  duplex serve
   duplex serve --listen '[::1]:9000' --max-message 1MiB
+  duplex serve --listen 0.0.0.0:8080 --api-key-file keys --token-key-file secret
   duplex serve --listen 0.0.0.0:8080 --insecure
   curl -d hello http://127.0.0.1:8080/channels/news`,
 		Args: positional(nil, false),
@@ -54,6 +65,7 @@ limits away: for a network that you trust, or behind a proxy that knows who may.
 	}
 	cmd.Flags().StringVar(&s.listen, "listen", s.listen, "`HOST:PORT` to listen on; port 0 is any free one")
 	cmd.Flags().BoolVar(&s.insecure, "insecure", false, "let everybody in, on any address and under any host name")
+	s.keys.flags(cmd)
 	cmd.Flags().Var(&s.maxMessage, "max-message", "longest data of a message")
 	cmd.Flags().IntVar(&s.historyMessages, "history-messages", s.historyMessages, "keep the last `N` messages of a channel")
 	cmd.Flags().DurationVar(&s.historyAge, "history-age", s.historyAge, "keep messages for this `TIME`")
@@ -72,15 +84,21 @@ func (s *serve) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if !at.IP.IsLoopback() && !s.insecure {
-		return wrongUse("--listen %s would let everybody who reaches it publish and subscribe: use a loopback address as 127.0.0.1, or add --insecure if that is what you want", s.listen)
+	log := newLog(cmd.ErrOrStderr())
+	authorize, err := s.keys.authorizer(cmd, log)
+	switch {
+	case err != nil:
+		return err
+	case authorize != nil && s.insecure:
+		return wrongUse("--insecure lets everybody in, and keys are set, in flags or the environment: leave one away")
+	case authorize == nil && !at.IP.IsLoopback() && !s.insecure:
+		return wrongUse("--listen %s would let everybody who reaches it publish and subscribe: set keys with --api-key-file, --token-key-file or --jwks-url, use a loopback address as 127.0.0.1, or add --insecure if that is what you want", s.listen)
 	}
 	ln, err := listen(cmd.Context(), at)
 	if err != nil {
 		return err
 	}
-	log := newLog(cmd.ErrOrStderr())
-	if !at.IP.IsLoopback() {
+	if authorize == nil && !at.IP.IsLoopback() {
 		log.Warn("everybody who reaches this address may publish and subscribe", "listen", ln.Addr().String())
 	}
 	srv := &push.Server{
@@ -88,14 +106,19 @@ func (s *serve) run(cmd *cobra.Command) error {
 		HistoryMessages: s.historyMessages,
 		HistoryAge:      s.historyAge,
 		HistoryBytes:    int64(s.historyBytes),
-		LiteralHosts:    !s.insecure,
+		LiteralHosts:    authorize == nil && !s.insecure,
+		Authorize:       authorize,
 		Console:         console.Handler(),
 		Log:             log,
 	}
 	out := cmd.OutOrStdout()
 	url := "http://" + reachable(ln)
 	fmt.Fprintf(out, "Console   %s\n", paint(out, bold, url+"/console"))
-	fmt.Fprintf(out, "Publish   curl -d hello %s\n", shellWord(url+"/channels/news"))
+	bearer := ""
+	if authorize != nil {
+		bearer = fmt.Sprintf(`-H "Authorization: Bearer $%s" `, envToken)
+	}
+	fmt.Fprintf(out, "Publish   curl %s-d hello %s\n", bearer, shellWord(url+"/channels/news"))
 	fmt.Fprintf(out, "Listen    duplex sub %s news\n", shellWord(url))
 	return serveUntil(cmd.Context(), ln, srv, srv.Shutdown, log)
 }

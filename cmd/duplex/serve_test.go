@@ -130,7 +130,7 @@ func TestServeRestart(t *testing.T) {
 func TestServeStaysOnThisMachine(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0"} {
 		got := duplex(t, nil, "serve", "--listen", addr)
-		want := result{exitUsage, "", "duplex serve: --listen " + addr + " would let everybody who reaches it publish and subscribe: use a loopback address as 127.0.0.1, or add --insecure if that is what you want; try 'duplex serve --help'\n"}
+		want := result{exitUsage, "", "duplex serve: --listen " + addr + " would let everybody who reaches it publish and subscribe: set keys with --api-key-file, --token-key-file or --jwks-url, use a loopback address as 127.0.0.1, or add --insecure if that is what you want; try 'duplex serve --help'\n"}
 		if got != want {
 			t.Errorf("%+v, want %+v", got, want)
 		}

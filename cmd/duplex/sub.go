@@ -56,7 +56,8 @@ URL is the server, as in http://127.0.0.1:8080, or its connect endpoint, as in
 ws://127.0.0.1:8080/connect. When the line breaks, sub connects again and goes on
 after the last message that it printed. Where messages were lost for good in
 between, a line on standard error says so. It ends with ctrl-C, or when
-the server says that coming back is of no use.`,
+the server says that coming back is of no use. A server that has keys wants a token:
+put it into the environment variable DUPLEX_TOKEN.`,
 		Example: `  duplex sub http://127.0.0.1:8080 news
   duplex sub http://127.0.0.1:8080 news sport --history 10
   duplex sub http://127.0.0.1:8080 news | jq .data`,
@@ -147,7 +148,7 @@ func (s *sub) state(text string) {
 
 // dial opens a line.
 func (s *sub) dial(ctx context.Context, server *url.URL) (*websocket.Conn, error) {
-	header, host, err := s.header()
+	header, host, err := s.pushHeader()
 	if err != nil {
 		return nil, err
 	}

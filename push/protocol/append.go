@@ -16,6 +16,22 @@ func (r Reset) Append(dst []byte) []byte {
 // AppendBare appends the reset as it stands in the answers of the HTTP API.
 func (r Reset) AppendBare(dst []byte) []byte { return appendJSON(dst, r) }
 
+// Append appends {"presence": it}, without a line feed.
+func (p Presence) Append(dst []byte) []byte { return wrap(dst, "presence", p) }
+
+// Join returns {"join": ...} for a user who joins a channel.
+func Join(channel, user string) []byte { return wrap(nil, "join", Change{channel, user}) }
+
+// Leave returns {"leave": ...} for a user who leaves a channel.
+func Leave(channel, user string) []byte { return wrap(nil, "leave", Change{channel, user}) }
+
+// Append appends {"unsubscribed": it}, without a line feed.
+func (u Unsubscribed) Append(dst []byte) []byte { return wrap(dst, "unsubscribed", u) }
+
+func wrap(dst []byte, name string, v any) []byte {
+	return append(appendJSON(append(append(append(dst, `{"`...), name...), `":`...), v), '}')
+}
+
 // appendJSON is for the values of this package, all of which can be encoded.
 func appendJSON(dst []byte, v any) []byte {
 	b, err := json.Marshal(v)

@@ -18,6 +18,9 @@ const (
 	Subscribe   = "subscribe"
 	Unsubscribe = "unsubscribe"
 	Publish     = "publish"
+	ShowWho     = "presence"
+	Auth        = "auth"
+	Ping        = "ping"
 )
 
 // MaxID is the largest id of a command: the largest whole number that every JSON
@@ -28,7 +31,7 @@ const MaxID = 1<<53 - 1
 // the command; others are ignored, so that a later version can add some.
 type Command struct {
 	ID      int64  `json:"id"`      // 1 to MaxID, chosen by the client; the reply has the same
-	Command string `json:"command"` // Subscribe, Unsubscribe, Publish
+	Command string `json:"command"` // Subscribe, Unsubscribe, Publish, ShowWho, Auth, Ping
 	Channel string `json:"channel"` // 1 to 255 bytes of UTF-8 without control characters
 
 	// Since makes a subscription begin after this position. Empty: with what
@@ -39,8 +42,20 @@ type Command struct {
 	// channel's last messages, as far as they are known.
 	History int `json:"history,omitempty"`
 
+	// Presence makes a subscription tell who comes and goes, too.
+	Presence bool `json:"presence,omitempty"`
+
 	// Data is what to publish: any JSON value.
 	Data json.RawMessage `json:"data,omitempty"`
+
+	// Key makes it harmless to publish the same again for a while: 1 to 255 visible
+	// ASCII characters that only this publication to this channel has.
+	Key string `json:"key,omitempty"`
+
+	// Token is what Auth shows. User is the name that a client gives itself by Auth
+	// where no tokens are asked for.
+	Token string `json:"token,omitempty"`
+	User  string `json:"user,omitempty"`
 }
 
 // Commands takes apart the text of a WebSocket message from a client: one or more
@@ -96,6 +111,8 @@ func wrongType(err *json.UnmarshalTypeError) *Error {
 	switch err.Field {
 	case "id", "history":
 		want = "a whole number"
+	case "presence":
+		want = "true or false"
 	}
 	return &Error{BadCommand, fmt.Sprintf("%s must be %s, not a JSON %s", err.Field, want, err.Value)}
 }

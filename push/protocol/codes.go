@@ -18,11 +18,16 @@ const (
 	Subscribed           Code = 106 // subscribe to a channel that the line is subscribed to
 	NotSubscribed        Code = 107 // unsubscribe from one that it is not subscribed to
 	TooManySubscriptions Code = 108 // as many as a line may have
+	Unauthorized         Code = 109 // no token, or one that is not good
+	Forbidden            Code = 110 // the token does not allow this
+	Expired              Code = 111 // the token was good, and has ended: get a new one
 
 	Internal        Code = 200 // the server failed
 	TooManyCommands Code = 201 // more commands than a line may send
 	TooManyChannels Code = 202 // the server keeps as many channels as it can
 	ShuttingDown    Code = 203 // come back soon, perhaps to another server
+	TooManyMessages Code = 204 // more messages than a publisher may publish
+	TooManyLines    Code = 205 // as many clients as the server takes
 )
 
 // Temporary reports whether the same command may succeed later.
@@ -45,12 +50,15 @@ func (e *Error) Is(target error) bool {
 	return ok && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
 }
 
-// CloseTooManyCommands is the WebSocket close code for a client that goes on
-// sending commands although they are refused with TooManyCommands.
-//
 // The server's own close codes are 4000 to 4999: up to 4499 a client must not
 // come back without a change, from 4500 it may, after a wait. See [Reconnect].
-const CloseTooManyCommands = 4500
+const (
+	CloseUnauthorized = 4001 // no token in time, or one that is not good
+	CloseDisconnected = 4002 // by the operator, who wants this user away
+
+	CloseTooManyCommands = 4500 // commands went on although they were refused with TooManyCommands
+	CloseExpired         = 4501 // the token has ended: come back with a new one
+)
 
 // Reconnect reports whether a client whose line ended with this WebSocket close
 // code should come back by itself, after a wait. It should not after a normal

@@ -20,6 +20,39 @@ type Result struct {
 	// Position is, for Publish, the message's; for Subscribe, where the
 	// subscription begins: all that is published after it comes.
 	Position string `json:"position,omitempty"`
+
+	// User and ExpiresIn are, for Auth, whose the token is, if it says so, and in
+	// how many whole seconds it ends, if it does.
+	User      string `json:"user,omitempty"`
+	ExpiresIn *int64 `json:"expires_in,omitempty"`
+
+	// Who is, for ShowWho, who reads the channel.
+	*Who
+}
+
+// Who is who reads a channel.
+type Who struct {
+	Users  []string `json:"users"`  // in the order of their bytes
+	Others int      `json:"others"` // lines that count without a name
+}
+
+// Presence is the whole of who reads a channel; it replaces what was known.
+type Presence struct {
+	Channel string `json:"channel"`
+	Who
+}
+
+// A Change is a user who has joined or left a channel.
+type Change struct {
+	Channel string `json:"channel"`
+	User    string `json:"user"`
+}
+
+// Unsubscribed says that a subscription has ended that the client has not asked to
+// end.
+type Unsubscribed struct {
+	Channel string `json:"channel"`
+	Error
 }
 
 // A Message is one message of a channel, in the one shape that it has everywhere.
@@ -47,11 +80,16 @@ type Reset struct {
 	Position string `json:"position"` // where the channel goes on
 }
 
-// An Item is one of the objects that a server sends: a reply, a reset or, where
-// neither has a value, a message.
+// An Item is one of the objects that a server sends: a reply, a reset, something
+// about presence, the end of a subscription or, where none of them has a value, a
+// message.
 type Item struct {
 	Reply
-	Reset *Reset `json:"reset,omitempty"`
+	Reset        *Reset        `json:"reset,omitempty"`
+	Presence     *Presence     `json:"presence,omitempty"`
+	Join         *Change       `json:"join,omitempty"`
+	Leave        *Change       `json:"leave,omitempty"`
+	Unsubscribed *Unsubscribed `json:"unsubscribed,omitempty"`
 	Message
 }
 
