@@ -5,6 +5,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/duplexgo/duplex/bench/load"
@@ -24,6 +25,8 @@ type sample struct {
 type comparison struct {
 	options options
 	began   time.Time
+	took    time.Duration
+	busy    string // the machine's load average before
 	samples []sample
 }
 
@@ -31,38 +34,87 @@ type comparison struct {
 // machine, with a thousand others before it.
 const patience = 10 * time.Second
 
-// compare measures every contestant in every mode, round by round, so that what
-// the machine does besides meets all of them. In each round another contestant is
-// the first.
-func compare(o options, progress io.Writer) *comparison {
-	c := &comparison{options: o, began: time.Now()}
+// A step is a measurement to be made.
+type step struct {
+	mode  mode
+	who   server.Contestant
+	round int
+}
+
+// steps are all measurements in their order, round by round, so that what the
+// machine does besides meets all contestants. In each round another is the first.
+func (o options) steps() []step {
+	var all []step
 	for round := range o.rounds {
 		for _, m := range o.modes {
 			if m.rounds > 0 && round >= m.rounds {
 				continue
 			}
 			for i := range o.contestants {
-				who := o.contestants[(i+round)%len(o.contestants)]
-				if who.Floor && !m.floor {
-					continue
+				if who := o.contestants[(i+round)%len(o.contestants)]; m.can(who) {
+					all = append(all, step{m, who, round + 1})
 				}
-				fmt.Fprintf(progress, "%4.0fs round %d of %d: %s, %s\n", time.Since(c.began).Seconds(), round+1, o.rounds, m.name, who.Name)
-				s := sample{Mode: m.name, Contestant: who.Name, Round: round + 1}
-				r, err := one(o, m, who, round+1)
-				if err != nil {
-					s.Error = err.Error()
-					fmt.Fprintf(progress, "FAILED: %v\n", err)
-				}
-				s.Result = r
-				c.samples = append(c.samples, s)
 			}
 		}
 	}
+	return all
+}
+
+// compare measures every contestant in every mode that it can do.
+func compare(o options, progress io.Writer) *comparison {
+	c := &comparison{options: o, began: time.Now(), busy: loadAverage()}
+	steps := o.steps()
+	left := newForecast(o)
+	for i, s := range steps {
+		fmt.Fprintf(progress, "%d of %d, %s left: round %d, %s, %s\n",
+			i+1, len(steps), left.of(steps[i:]), s.round, s.mode.name, s.who.Name)
+		began := time.Now()
+		made := sample{Mode: s.mode.name, Contestant: s.who.Name, Round: s.round}
+		r, err := one(o, s)
+		if err != nil {
+			made.Error = strings.TrimSpace(err.Error())
+			fmt.Fprintf(progress, "FAILED: %v\n", err)
+		}
+		made.Result = r
+		c.samples = append(c.samples, made)
+		left.took(s, time.Since(began))
+	}
+	c.took = time.Since(c.began)
 	return c
 }
 
+// A forecast tells how long measurements will take: as long as those of the same mode
+// have taken, and as is expected of the modes that have not been.
+type forecast struct {
+	options options
+	total   map[string]time.Duration
+	count   map[string]int
+}
+
+func newForecast(o options) *forecast {
+	return &forecast{options: o, total: make(map[string]time.Duration), count: make(map[string]int)}
+}
+
+func (f *forecast) took(s step, d time.Duration) {
+	f.total[s.mode.name] += d
+	f.count[s.mode.name]++
+}
+
+func (f *forecast) of(steps []step) time.Duration {
+	var sum time.Duration
+	for _, s := range steps {
+		if n := f.count[s.mode.name]; n > 0 {
+			sum += f.total[s.mode.name] / time.Duration(n)
+		} else {
+			sum += s.mode.expected(f.options)
+		}
+	}
+	return sum.Round(time.Second)
+}
+
 // one measures one contestant once, in processes of its own.
-func one(o options, m mode, who server.Contestant, round int) (r load.Result, err error) {
+func one(o options, s step) (r load.Result, err error) {
+	m, who := s.mode, s.who
 	p, err := server.Start(server.Config{Name: who.Name, TLS: m.job.TLS})
 	if err != nil {
 		return r, err
@@ -80,7 +132,7 @@ func one(o options, m mode, who server.Contestant, round int) (r load.Result, er
 		j.Duration = o.duration
 	}
 	if o.profiles != "" && j.Kind != load.Idle {
-		name := fmt.Sprintf("%s-%s-%d.pprof", who.Name, m.name, round)
+		name := fmt.Sprintf("%s-%s-%d.pprof", who.Name, m.name, s.round)
 		if j.Profile, err = filepath.Abs(filepath.Join(o.profiles, name)); err != nil {
 			return r, err
 		}
@@ -88,15 +140,20 @@ func one(o options, m mode, who server.Contestant, round int) (r load.Result, er
 	return load.Start(j)
 }
 
-// failure returns an error if anything was wrong in any measurement.
-func (c *comparison) failure() error {
-	failed := 0
+// failures returns a line for each measurement that went wrong.
+func (c *comparison) failures() []string {
+	var lines []string
 	for _, s := range c.samples {
 		if s.Error != "" {
-			failed++
+			lines = append(lines, fmt.Sprintf("%s, %s, round %d: %s", s.Mode, s.Contestant, s.Round, s.Error))
 		}
 	}
-	if failed > 0 {
+	return lines
+}
+
+// failure returns an error if anything was wrong in any measurement.
+func (c *comparison) failure() error {
+	if failed := len(c.failures()); failed > 0 {
 		return fmt.Errorf("%d of %d measurements failed; what they were for is not in the tables", failed, len(c.samples))
 	}
 	return nil
@@ -107,18 +164,23 @@ type figure struct {
 	Median, Min, Max float64
 	Rounds           int
 	Failed           bool // in one round at least: then there are no numbers
+	Doubtful         bool // the generator may have been what was measured, in half the rounds or more
 }
 
 // figure returns that of a metric, and false if it was not measured.
 func (c *comparison) figure(mode string, m metric, contestant string) (figure, bool) {
 	var f figure
 	var values []float64
+	doubts := 0
 	for _, s := range c.samples {
 		if s.Mode != mode || s.Contestant != contestant {
 			continue
 		}
 		if s.Error != "" {
 			return figure{Failed: true}, true
+		}
+		if s.Result.Doubt != "" {
+			doubts++
 		}
 		values = append(values, m.of(s.Result))
 	}
@@ -128,9 +190,10 @@ func (c *comparison) figure(mode string, m metric, contestant string) (figure, b
 	slices.Sort(values)
 	n := len(values)
 	return figure{
-		Median: (values[(n-1)/2] + values[n/2]) / 2,
-		Min:    values[0],
-		Max:    values[n-1],
-		Rounds: n,
+		Median:   (values[(n-1)/2] + values[n/2]) / 2,
+		Min:      values[0],
+		Max:      values[n-1],
+		Rounds:   n,
+		Doubtful: 2*doubts >= n && doubts > 0,
 	}, true
 }

@@ -38,11 +38,20 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
+	const root = ".."
+	if o.write {
+		if err := checkDocuments(root); err != nil {
+			return err
+		}
+	}
 	c := compare(o, os.Stderr)
 	if o.json {
 		err = c.writeJSON(os.Stdout)
 	} else {
 		err = c.writeTables(os.Stdout)
+	}
+	if o.write {
+		err = errors.Join(err, c.writeDocuments(root))
 	}
 	return errors.Join(err, c.failure())
 }

@@ -21,7 +21,10 @@ type options struct {
 	warm        time.Duration
 	settle      time.Duration
 	idle        int
+	many        int
+	receivers   int
 	json        bool
+	write       bool
 	profiles    string
 }
 
@@ -30,14 +33,17 @@ type options struct {
 func parse(args []string, out io.Writer) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(out)
-	quick := flags.Bool("quick", false, "measure in some two minutes: sets what of rounds, duration, warm, settle and idle is not given")
+	quick := flags.Bool("quick", false, "try all modes in less than a minute; the figures mean little: sets what of rounds, duration, warm, settle, idle, many and receivers is not given")
 	only := flags.String("only", "", "contestants, separated by commas; all by default: "+strings.Join(contestantNames(), ","))
 	some := flags.String("modes", "", "modes, separated by commas; all by default: "+strings.Join(modeNames(), ","))
 	flags.IntVar(&o.rounds, "rounds", 5, "how often each contestant is measured in each mode; the tables show medians")
-	flags.DurationVar(&o.duration, "duration", 900*time.Millisecond, "how long a measurement takes")
-	flags.DurationVar(&o.warm, "warm", 300*time.Millisecond, "how long a server works before it is measured")
-	flags.DurationVar(&o.settle, "settle", 3*time.Second, "how long connections do nothing before they count as idle")
+	flags.DurationVar(&o.duration, "duration", 700*time.Millisecond, "how long a measurement takes")
+	flags.DurationVar(&o.warm, "warm", 200*time.Millisecond, "how long a server works before it is measured")
+	flags.DurationVar(&o.settle, "settle", 2*time.Second, "how long connections do nothing before they count as idle")
 	flags.IntVar(&o.idle, "idle", 5000, "how many idle connections")
+	flags.IntVar(&o.many, "many", 1000, "how many connections there are where there are many")
+	flags.IntVar(&o.receivers, "receivers", 10000, "how many receivers the larger broadcasts have")
+	flags.BoolVar(&o.write, "write", false, "write docs/performance.md and the README's table; on by default where nothing but -json is given")
 	flags.BoolVar(&o.json, "json", false, "print everything that was measured as JSON instead of tables")
 	flags.StringVar(&o.profiles, "cpuprofile", "", "an existing folder for CPU profiles of the servers, one for each measurement, contestant-mode-round.pprof; profiling costs time of its own")
 	if err := flags.Parse(args); err != nil {
@@ -46,10 +52,19 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("%q is not a flag; see -help", flags.Arg(0))
 	}
+	given := make(map[string]bool)
+	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if others := len(given); !given["write"] {
+		if given["json"] {
+			others--
+		}
+		o.write = others == 0
+	}
+	if o.write && (*only != "" || *some != "") {
+		return o, errors.New("-write is for all modes and contestants: what was not measured would be lost from the document")
+	}
 	if *quick {
-		given := make(map[string]bool)
-		flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-		for name, value := range map[string]string{"rounds": "2", "duration": "300ms", "warm": "150ms", "settle": "1s", "idle": "1000"} {
+		for name, value := range map[string]string{"rounds": "1", "duration": "50ms", "warm": "10ms", "settle": "50ms", "idle": "200", "many": "100", "receivers": "500"} {
 			if !given[name] {
 				if err := flags.Set(name, value); err != nil {
 					return o, err
@@ -57,8 +72,8 @@ func parse(args []string, out io.Writer) (o options, err error) {
 			}
 		}
 	}
-	if o.rounds < 1 || o.idle < 1 || o.duration <= 0 || o.warm < 0 || o.settle < 0 {
-		return o, errors.New("rounds, idle and duration must be positive, warm and settle not negative")
+	if o.rounds < 1 || o.idle < 1 || o.many < 1 || o.receivers < 1 || o.duration <= 0 || o.warm < 0 || o.settle < 0 {
+		return o, errors.New("rounds, idle, many, receivers and duration must be positive, warm and settle not negative")
 	}
 	for _, name := range names(*only, contestantNames()) {
 		c, err := server.Find(name)

@@ -26,7 +26,8 @@ type setting struct {
 	Versions   map[string]string // of the contestants' modules
 	Rounds     int
 	Duration   time.Duration
-	Idle       int // connections
+	Idle       int    // connections
+	Busy       string // the load average before
 }
 
 func (c *comparison) setting() setting {
@@ -40,6 +41,7 @@ func (c *comparison) setting() setting {
 		Rounds:     c.options.rounds,
 		Duration:   c.options.duration,
 		Idle:       c.options.idle,
+		Busy:       c.busy,
 	}
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		s.System += " " + strings.TrimSpace(string(release))
@@ -60,6 +62,16 @@ func (c *comparison) setting() setting {
 		}
 	}
 	return s
+}
+
+// loadAverage is how many wanted a processor in the last 1, 5 and 15 minutes.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	fields := strings.Fields(string(text))
+	if err != nil || len(fields) < 3 {
+		return "unknown"
+	}
+	return strings.Join(fields[:3], " ")
 }
 
 func processor() string {
@@ -109,7 +121,11 @@ func (c *comparison) writeTables(w io.Writer) error {
 	for _, module := range slices.Sorted(maps.Keys(s.Versions)) {
 		fmt.Fprintf(out, "%s: %s\n", module, s.Versions[module])
 	}
-	fmt.Fprintf(out, "Medians of %d rounds of %v; the percentage is half of the way from the least to the greatest.\n", s.Rounds, s.Duration)
+	fmt.Fprintf(out, "Load average before: %s\n", s.Busy)
+	fmt.Fprintf(out, "Medians of %s of %v; the percentage is half of the way from the least to the greatest.\n", rounds(s.Rounds), s.Duration)
+	if caution := s.caution(); caution != "" {
+		fmt.Fprintln(out, caution)
+	}
 	for _, title := range c.titles() {
 		c.writeTable(out, title)
 	}
@@ -134,25 +150,17 @@ func (c *comparison) titles() []string {
 func (c *comparison) writeTable(w io.Writer, title string) {
 	fmt.Fprintf(w, "\n%s\n\n", title)
 	rows := [][]string{{""}}
-	for _, m := range c.options.modes {
-		for _, metric := range m.metrics {
-			if metric.table == title {
-				rows[0] = append(rows[0], metric.name)
-			}
-		}
+	columns := c.columns(title)
+	for _, col := range columns {
+		rows[0] = append(rows[0], col.metric.name)
 	}
 	for _, who := range c.options.contestants {
 		cells := []string{who.Name}
 		measured := false
-		for _, m := range c.options.modes {
-			for _, metric := range m.metrics {
-				if metric.table != title {
-					continue
-				}
-				f, ok := c.figure(m.name, metric, who.Name)
-				measured = measured || ok
-				cells = append(cells, cell(f, ok))
-			}
+		for _, col := range columns {
+			f, ok := c.figure(col.mode.name, col.metric, who.Name)
+			measured = measured || ok
+			cells = append(cells, cell(f, ok))
 		}
 		if measured {
 			rows = append(rows, cells)
@@ -184,10 +192,15 @@ func cell(f figure, ok bool) string {
 		return "-"
 	case f.Failed:
 		return "FAILED"
-	case f.Rounds == 1 || f.Median == 0:
-		return number(f.Median)
 	}
-	return fmt.Sprintf("%s ±%.0f%%", number(f.Median), (f.Max-f.Min)/2/math.Abs(f.Median)*100)
+	text := number(f.Median)
+	if f.Doubtful {
+		text += "?"
+	}
+	if f.Rounds > 1 && f.Median != 0 {
+		text += fmt.Sprintf(" ±%.0f%%", (f.Max-f.Min)/2/math.Abs(f.Median)*100)
+	}
+	return text
 }
 
 // number keeps three digits.
@@ -210,14 +223,7 @@ func (c *comparison) writeGoals(w io.Writer) {
 	fmt.Fprintf(w, "\nGoals\n\n")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, o := range outcomes {
-		bound, verdict := "at most", "met"
-		if !o.AtMost {
-			bound = "at least"
-		}
-		if !o.Met {
-			verdict = "NOT MET"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s %s\t%s\n", o.Goal, number(o.Value), bound, number(o.Bound), verdict)
+		fmt.Fprintf(t, "%s\t%s\t%s %s\t%s\n", o.Goal, number(o.Value), o.bound(), number(o.Bound), o.verdict())
 	}
 	t.Flush()
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/duplexgo/duplex/internal/load"
 )
 
 // A caller is one connection, plain or TLS, that waits for its answers.
@@ -120,7 +122,7 @@ type staff struct {
 	got     atomic.Uint64
 
 	mu    sync.Mutex
-	turns histogram
+	turns load.Histogram
 }
 
 func newStaff(j Job) (*staff, error) {
@@ -167,7 +169,7 @@ func newStaff(j Job) (*staff, error) {
 func (s *staff) messages() uint64      { return s.got.Load() }
 func (s *staff) limit(messages uint64) { s.most = messages }
 
-func (s *staff) latency() *histogram {
+func (s *staff) latency() *load.Histogram {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.turns
@@ -177,7 +179,7 @@ func (s *staff) latency() *histogram {
 func (s *staff) resetLatency() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turns = histogram{}
+	s.turns = load.Histogram{}
 }
 
 // start sets the callers to work, which they do until stop is set or they have
@@ -246,7 +248,7 @@ func (s *staff) turn(c *caller) error {
 	s.got.Add(uint64(n))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.turns.add(time.Since(began))
+	s.turns.Add(time.Since(began))
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"time"
 	"unsafe"
+
+	"github.com/duplexgo/duplex/internal/load"
 )
 
 // A crowd is many plain connections in one thread: one read and one write for each
@@ -24,13 +26,13 @@ type crowd struct {
 	out     []byte // for writing
 	events  []syscall.EpollEvent
 
-	now     time.Time // of the last wake
-	sending bool      // turns are begun
-	most    uint64    // messages that a connection may send in all; 0: any number
-	missing int       // messages that were sent and must come still
-	silent  int       // connections that have not answered a ping of greet's
-	got     uint64    // messages that have come
-	turns   histogram // how long they took
+	now     time.Time      // of the last wake
+	sending bool           // turns are begun
+	most    uint64         // messages that a connection may send in all; 0: any number
+	missing int            // messages that were sent and must come still
+	silent  int            // connections that have not answered a ping of greet's
+	got     uint64         // messages that have come
+	turns   load.Histogram // how long they took
 }
 
 // A line is a connection. What it has still to send is everything up to the
@@ -121,10 +123,10 @@ func (c *crowd) close() {
 	syscall.Close(c.epfd)
 }
 
-func (c *crowd) messages() uint64      { return c.got }
-func (c *crowd) latency() *histogram   { return &c.turns }
-func (c *crowd) resetLatency()         { c.turns = histogram{} }
-func (c *crowd) limit(messages uint64) { c.most = messages }
+func (c *crowd) messages() uint64         { return c.got }
+func (c *crowd) latency() *load.Histogram { return &c.turns }
+func (c *crowd) resetLatency()            { c.turns = load.Histogram{} }
+func (c *crowd) limit(messages uint64)    { c.most = messages }
 
 // run keeps the turns going for a time, and leaves them going.
 func (c *crowd) run(d time.Duration) error {
@@ -242,11 +244,11 @@ func (c *crowd) handle(i int, events uint32) error {
 	switch {
 	case c.job.broadcast():
 		if messages > 0 && c.missing == 0 {
-			c.turns.add(c.now.Sub(c.lines[0].began))
+			c.turns.Add(c.now.Sub(c.lines[0].began))
 			return c.begin(0)
 		}
 	case messages > 0 && l.check.next == l.due:
-		c.turns.add(c.now.Sub(l.began))
+		c.turns.Add(c.now.Sub(l.began))
 		return c.begin(i)
 	}
 	if len(l.check.pong) > 0 {

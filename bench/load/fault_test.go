@@ -3,7 +3,9 @@ package load
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha1"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -58,11 +60,14 @@ func serve(t *testing.T, accept func(p *peer)) string {
 			running.Go(func() {
 				defer c.Close()
 				r := bufio.NewReader(c)
-				if _, err := http.ReadRequest(r); err != nil {
+				request, err := http.ReadRequest(r)
+				if err != nil {
 					t.Errorf("request: %v", err)
 					return
 				}
-				fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: %s\r\n\r\n", handshakeAccept)
+				sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+				fmt.Fprintf(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+					base64.StdEncoding.EncodeToString(sum[:]))
 				p := &peer{Writer: c, id: id}
 				accept(p)
 				p.read(r)

@@ -2,6 +2,13 @@
 // the server: processor time for each message, memory for each connection, or how
 // long another message had to wait.
 //
+// What runs at a fixed rate is the load of "duplex bench", package internal/load.
+// What runs as quickly as it goes is here, because it goes in turns: the next
+// messages are sent when all of the last have come back, so that a server which
+// answers in batches and one which answers one by one meet the same input; because it
+// takes the floor's answers, which are masked; and because it can stop, and leave its
+// connections open, for memory to be measured.
+//
 // Plain connections are one thread over epoll, so that hundreds of thousands of
 // messages a second leave a processor to the server; see crowd. TLS connections
 // have a goroutine each; see staff. What is measured is the server's own time, so
@@ -14,6 +21,7 @@ import (
 	"time"
 
 	"github.com/duplexgo/duplex/bench/control"
+	"github.com/duplexgo/duplex/internal/load"
 )
 
 // A Kind is what a Job does.
@@ -24,6 +32,8 @@ const (
 	Broadcast Kind = "broadcast" // the first connection has, and all get them
 	Idle      Kind = "idle"      // what the connections cost that do nothing
 	Block     Kind = "block"     // how one connection fares while the callbacks of all others block
+	Paced     Kind = "paced"     // an Echo at Rate, whether the answers come or not
+	Handshake Kind = "handshake" // connections are opened, some at once, and cut
 )
 
 // A Job is one measurement of one server.
@@ -34,9 +44,10 @@ type Job struct {
 	TLS    bool
 	Mirror bool // the server sends back the frames themselves, masked: see server.Contestant
 
-	Conns  int // in all; for Block, those that block
-	Size   int // of a payload, in bytes
-	Window int // messages in flight
+	Conns  int     // in all; for Block, those that block
+	Size   int     // of a payload, in bytes
+	Window int     // messages in flight
+	Rate   float64 // of Paced: messages a second, of all connections together
 
 	Warm     time.Duration // before the measurement
 	Duration time.Duration // of the measurement
@@ -58,10 +69,12 @@ type Result struct {
 	Generator time.Duration // that of the generator
 	Switches  int64         // context switches of the server
 
-	// How long a turn took, from its first byte sent to its last received; for
-	// Block, a message on the connection that does not block, from the time that it
-	// should have been sent.
+	// How long a turn took, from its first byte sent to its last received; for Paced
+	// any message, and for Block those on the connection that does not block, from the
+	// time that they should have been sent.
 	P50, P99, Max time.Duration
+	// Doubt says why the generator may have been what was measured, if it may.
+	Doubt string `json:",omitempty"`
 
 	// Memory is for each kind of idle connection what the server holds more than
 	// without it; divide by Conns.
@@ -75,7 +88,7 @@ type generator interface {
 	run(d time.Duration) error // works for a time, and leaves the work going
 	drain() error              // waits for what is in flight, and for all that limit allows
 	messages() uint64          // how many have come
-	latency() *histogram       // of the turns
+	latency() *load.Histogram  // of the turns
 	resetLatency()
 	close()
 }
@@ -99,6 +112,10 @@ func Run(j Job) (Result, error) {
 		return runIdle(j)
 	case Block:
 		return runBlock(j)
+	case Paced:
+		return runPaced(j)
+	case Handshake:
+		return runHandshakes(j)
 	}
 	return Result{}, fmt.Errorf("there is no kind of job %q", j.Kind)
 }
@@ -182,25 +199,24 @@ type clocks struct {
 	messages          uint64
 }
 
-// readClocks reads the slow one first: what is in flight meanwhile is handled and
+// readClocks reads the quick ones last: what is in flight meanwhile is handled and
 // not counted, before the measurement and at its end alike.
 func readClocks(pid int, messages func() uint64) (c clocks, err error) {
-	if c.switches, err = switches(pid); err != nil {
+	if c.generator, err = load.CPUTime(os.Getpid()); err != nil {
 		return c, err
 	}
-	if c.generator, err = cpuTime(os.Getpid()); err != nil {
+	u, err := load.ReadUsage(pid)
+	if err != nil {
 		return c, err
 	}
-	if c.server, err = cpuTime(pid); err != nil {
-		return c, err
-	}
+	c.server, c.switches = u.CPU, u.Switches
 	c.messages = messages()
 	c.wall = time.Now()
 	return c, nil
 }
 
-func (r *Result) setLatency(h *histogram) {
-	r.P50, r.P99, r.Max = h.quantile(0.5), h.quantile(0.99), h.max
+func (r *Result) setLatency(h *load.Histogram) {
+	r.P50, r.P99, r.Max = h.Quantile(0.5), h.Quantile(0.99), h.Max()
 }
 
 // exchanged is how many messages a connection echoes to count as used.
@@ -252,70 +268,4 @@ func settled(j Job, base control.Memory) (control.Memory, error) {
 	time.Sleep(j.Settle)
 	m, err := j.Control.Memory()
 	return m.Sub(base), err
-}
-
-// probeEvery is the time between two messages on the connection that does not
-// block, and probeSize their size: /block echoes so short a message at once.
-const (
-	probeEvery = 2 * time.Millisecond
-	probeSize  = 32
-)
-
-// runBlock makes all callbacks block at once, again and again, and measures how
-// long the messages of one more connection take meanwhile.
-func runBlock(j Job) (Result, error) {
-	probeJob := j
-	probeJob.Size = probeSize
-	p, err := newPattern(probeSize, j.Mirror)
-	if err != nil {
-		return Result{}, err
-	}
-	probe, err := call(probeJob, uint64(j.Conns), p)
-	if err != nil {
-		return Result{}, err
-	}
-	defer probe.below.Close()
-	g, err := newGenerator(j)
-	if err != nil {
-		return Result{}, err
-	}
-	defer g.close()
-	var h histogram
-	if err := probe.pace(j.Warm, &h); err != nil {
-		return Result{}, err
-	}
-	h = histogram{}
-	probing := make(chan error, 1)
-	r, err := measure(j, g.messages, func() error {
-		go func() { probing <- probe.pace(j.Duration, &h) }()
-		return g.run(j.Duration)
-	})
-	if err != nil {
-		return Result{}, err
-	}
-	if err := <-probing; err != nil {
-		return Result{}, err
-	}
-	r.setLatency(&h)
-	return r, g.drain()
-}
-
-// pace sends a message every probeEvery for a time. One that could not be sent in
-// time, since the one before it was still on its way, is as late as that made it.
-func (c *caller) pace(d time.Duration, h *histogram) error {
-	start := time.Now()
-	free := start // when the message before came back
-	for due := start; due.Sub(start) < d; due = due.Add(probeEvery) {
-		from := due
-		if free.Before(due) {
-			time.Sleep(time.Until(due))
-			from = time.Now() // that this process was woken late is not the server's doing
-		}
-		if err := c.turn(1); err != nil {
-			return err
-		}
-		free = time.Now()
-		h.add(free.Sub(from))
-	}
-	return nil
 }

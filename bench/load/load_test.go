@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -267,52 +266,3 @@ func TestHandshakeAnswers(t *testing.T) {
 type pieceReader struct{ r *strings.Reader }
 
 func (p pieceReader) Read(b []byte) (int, error) { return p.r.Read(b[:min(7, len(b))]) }
-
-func TestHistogram(t *testing.T) {
-	var h histogram
-	if h.quantile(0.5) != 0 {
-		t.Errorf("the median of nothing is %v", h.quantile(0.5))
-	}
-	for i := range 10000 {
-		h.add(time.Duration(i+1) * 100 * time.Microsecond)
-	}
-	for q, want := range map[float64]time.Duration{0.5: 500 * time.Millisecond, 0.99: 990 * time.Millisecond, 1: time.Second} {
-		if got := h.quantile(q); got < want || got > want*17/16 {
-			t.Errorf("quantile %v is %v, not %v or a sixteenth more", q, got, want)
-		}
-	}
-	for i := range 63 {
-		d := time.Duration(1) << i
-		if b := bucket(d); top(b) < d || b > 0 && top(b-1) > d {
-			t.Errorf("%v is in the step from %v to %v", d, top(b-1), top(b))
-		}
-	}
-}
-
-// Both clocks of a process count the same work.
-func TestClocksAgree(t *testing.T) {
-	pid := os.Getpid()
-	read := func() (fine, coarse time.Duration) {
-		t.Helper()
-		fine, err := cpuTime(pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		coarse, err = statTime(pid)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return fine, coarse
-	}
-	fine, coarse := read()
-	for {
-		f, c := read() // the work
-		if f-fine < 300*time.Millisecond {
-			continue
-		}
-		if diff := (f - fine) - (c - coarse); diff.Abs() > 50*time.Millisecond {
-			t.Errorf("the process's clock counts %v, /proc %v", f-fine, c-coarse)
-		}
-		return
-	}
-}

@@ -52,6 +52,7 @@ func Main(config string) error {
 		return err
 	}
 	addr := ln.Addr().String()
+	serve := c.Serve
 	if o.TLS {
 		if c.Floor {
 			return fmt.Errorf("%s does not speak TLS", o.Name)
@@ -60,7 +61,11 @@ func Main(config string) error {
 		if err != nil {
 			return err
 		}
-		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}})
+		if c.ServeTLS != nil {
+			serve = func(ln net.Listener) error { return c.ServeTLS(ln, cert) }
+		} else {
+			ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}})
+		}
 	}
 	aside, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -68,7 +73,7 @@ func Main(config string) error {
 	}
 	ended := make(chan error, 3)
 	go func() { ended <- http.Serve(aside, control.Handler()) }()
-	go func() { ended <- c.Serve(ln) }()
+	go func() { ended <- serve(ln) }()
 	go func() {
 		_, err := io.Copy(io.Discard, os.Stdin)
 		ended <- err

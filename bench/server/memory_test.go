@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	coder "github.com/coder/websocket"
 	"github.com/duplexgo/duplex/websocket"
 	"github.com/gobwas/ws"
 	gorilla "github.com/gorilla/websocket"
@@ -207,6 +208,32 @@ var libraries = []library{
 		writer: func(c net.Conn) (func([]byte) error, error) {
 			conn, err := gwsConn(c, nil)
 			return func(p []byte) error { return conn.WriteMessage(gws.OpcodeBinary, p) }, err
+		},
+	},
+	{
+		name: "coder",
+		read: func(c net.Conn, message func([]byte)) error {
+			w, r := upgrade(c)
+			conn, err := coder.Accept(w, r, nil)
+			if err != nil {
+				return err
+			}
+			coderRead(conn, func(_ coder.MessageType, p []byte) error { message(p); return nil })
+			return nil
+		},
+		echo: func(c net.Conn) error {
+			w, r := upgrade(c)
+			conn, err := coder.Accept(w, r, nil)
+			if err != nil {
+				return err
+			}
+			coderRead(conn, func(t coder.MessageType, p []byte) error { return conn.Write(context.Background(), t, p) })
+			return nil
+		},
+		writer: func(c net.Conn) (func([]byte) error, error) {
+			w, r := upgrade(c)
+			conn, err := coder.Accept(w, r, nil)
+			return func(p []byte) error { return conn.Write(context.Background(), coder.MessageBinary, p) }, err
 		},
 	},
 }

@@ -9,6 +9,7 @@
 package server
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -27,19 +28,28 @@ type Contestant struct {
 	// Floor is true of a server that knows no frames: it sends back the bytes that
 	// it got, header, masking key and all.
 	Floor bool
+	// Poller is true of a server whose connections have no goroutine each.
+	Poller bool
+	// Inline is true of a server whose callbacks must not wait.
+	Inline bool
 	// Serve accepts connections until the listener fails. It gets a TLS listener
 	// where TLS is measured, which a Floor cannot serve.
 	Serve func(net.Listener) error
+	// ServeTLS is for a library that brings its own TLS: it gets the plain listener.
+	ServeTLS func(net.Listener, tls.Certificate) error
 }
 
 // All are the contestants, in the order of the tables.
 var All = []Contestant{
-	{Name: "raw", Floor: true, Serve: serveRaw},
-	{Name: "duplex", Module: "github.com/duplexgo/duplex/websocket", Serve: serveDuplex},
+	{Name: "raw", Floor: true, Poller: true, Serve: serveRaw},
+	{Name: "duplex", Module: "github.com/duplexgo/duplex/websocket", Poller: true, Serve: serveDuplex},
 	{Name: "duplex-conn", Module: "github.com/duplexgo/duplex/websocket", Serve: serveDuplexConn},
 	{Name: "gobwas", Module: "github.com/gobwas/ws", Serve: serveGobwas},
 	{Name: "gorilla", Module: "github.com/gorilla/websocket", Serve: serveGorilla},
 	{Name: "gws", Module: "github.com/lxzan/gws", Serve: serveGws},
+	{Name: "coder", Module: "github.com/coder/websocket", Serve: serveCoder},
+	{Name: "nbio", Module: "github.com/lesismal/nbio", Poller: true, Serve: serveNbio, ServeTLS: serveNbioTLS},
+	{Name: "nbio-inline", Module: "github.com/lesismal/nbio", Poller: true, Inline: true, Serve: serveNbioInline, ServeTLS: serveNbioInlineTLS},
 }
 
 // Find returns the contestant of a name.
