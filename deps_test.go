@@ -34,7 +34,8 @@ std websocket websocket/wire < websocket/wstest
 std websocket/... < websocket/...:test
 
 # The push server. A session knows no transport, the protocol knows no server.
-std < push/protocol push/console
+std < push/protocol js
+std js < push/console
 std push/protocol websocket < push
 std push/protocol < push/session.go push/hub.go push/log.go push/memory.go push/broker.go
 
@@ -43,7 +44,9 @@ std push/protocol < push/session.go push/hub.go push/log.go push/memory.go push/
 std push push/protocol github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/json < push/token
 github.com/go-jose/go-jose/v4 < push/token:test
 
-std push/... websocket websocket/wstest go.uber.org/goleak github.com/chromedp/... < push/...:test
+std js push/... websocket websocket/wstest go.uber.org/goleak github.com/chromedp/... < push/...:test
+
+std push push/protocol github.com/prometheus/client_golang/prometheus/... < push/metrics
 
 # The load: its connections are its own, for what a library does would be measured
 # with the server.
@@ -51,11 +54,11 @@ std websocket/wire < internal/load
 go.uber.org/goleak < internal/load:test
 
 # The command may have anything, and nobody may have the command.
-std internal/load push push/protocol push/console push/token websocket github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
+std internal/load js push push/protocol push/console push/metrics push/token websocket github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
 go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.
-std internal/load websocket bench/... github.com/gobwas/ws github.com/gorilla/websocket github.com/lxzan/gws < bench/...
+std internal/load websocket bench/... github.com/coder/websocket github.com/gobwas/ws github.com/gorilla/websocket github.com/lesismal/... github.com/lxzan/gws < bench/...
 
 # Tests against others, and of the repository itself.
 std websocket push go.uber.org/goleak github.com/chromedp/... < peers:test
