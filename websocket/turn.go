@@ -40,6 +40,7 @@ const (
 	maxEvents = 256      // taken from the poller at once
 	deskSize  = 64 << 10 // read at once
 	fairShare = 32       // reads from a connection before others have their turn
+	longTurn  = 4        // milliseconds for the messages of one read before others have their turn
 	keepSpare = 4 << 20  // the longest buffer for messages that is kept
 )
 
@@ -120,8 +121,9 @@ func (t *turn) wait() bool {
 	return ok
 }
 
-// tick has what gathers leave once a millisecond. It returns a number that changes
-// as often, while the loop is the turn's.
+// tick is called before each connection, and has what gathers leave once a
+// millisecond. It returns a number that changes as often, while the loop is the
+// turn's.
 func (t *turn) tick() uint32 {
 	if t.alone {
 		return t.ticks
@@ -242,7 +244,7 @@ func (t *turn) serve(c *Conn, all bool) error {
 			t.drop(in)
 			return errLeft
 		}
-		late := t.from.late()
+		late := t.from.late(longTurn)
 		if c.out.stuck.Load() && c.out.stall() {
 			t.takeBack(in)
 			return nil
@@ -352,7 +354,7 @@ func (t *turn) recycle(b []byte) {
 type drainer struct {
 	turn   *turn
 	socket *netpoll.Socket
-	begin  uint32 // by turn.tick
+	begin  uint32 // by loop.ticks
 	reads  int
 	all    bool // until it says so
 	dry    bool // a short read has said so
@@ -363,7 +365,7 @@ func (d *drainer) Read(p []byte) (int, error) {
 	if d.dry {
 		return 0, netpoll.ErrWouldBlock
 	}
-	if d.reads >= fairShare || d.reads > 0 && d.late() {
+	if d.reads >= fairShare || d.reads > 0 && d.late(1) {
 		d.later = true
 		return 0, netpoll.ErrWouldBlock
 	}
@@ -373,5 +375,9 @@ func (d *drainer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// late reports whether it has taken more than a millisecond since the beginning.
-func (d *drainer) late() bool { return d.turn.tick()-d.begin > 1 }
+// late reports whether more than so many milliseconds have gone by since the beginning.
+// It writes nothing: what one read has brought is worked on in one go, and what that
+// makes gather for a connection leaves in one write.
+func (d *drainer) late(most uint32) bool {
+	return !d.turn.alone && d.turn.loop.ticks.Load()-d.begin > most
+}
