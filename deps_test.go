@@ -35,6 +35,7 @@ std websocket/... < websocket/...:test
 
 # The push server. A session knows no transport, the protocol knows no server.
 std < push/protocol js
+std js < js:test
 std js < push/console
 std push/protocol websocket < push
 std push/protocol < push/session.go push/hub.go push/log.go push/memory.go push/broker.go

@@ -306,13 +306,8 @@ func TestDeadlines(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		at("a", 3)
 		time.Sleep(10 * time.Second)
-		close(ends)
-		var got string
-		for name := range ends {
-			got += name
-		}
-		if got != "bca" {
-			t.Errorf("the order is %s, want bca", got)
+		if got := <-ends + <-ends + <-ends; got != "bca" || len(ends) > 0 {
+			t.Errorf("the order is %s and %d more, want bca", got, len(ends))
 		}
 	})
 }

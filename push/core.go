@@ -141,7 +141,9 @@ var errShuttingDown error = &protocol.Error{Code: protocol.ShuttingDown, Message
 // long. It stands apart because text grows when it becomes JSON.
 func (c *core) checkSize(n int64) error {
 	if max := c.limits.message; max > 0 && n > int64(max) {
-		return &protocol.Error{Code: protocol.DataTooBig, Message: fmt.Sprintf("data is longer than %d bytes", max)}
+		err := &protocol.Error{Code: protocol.DataTooBig, Message: fmt.Sprintf("data is longer than %d bytes", max)}
+		c.hooks.published(0, err)
+		return err
 	}
 	return nil
 }

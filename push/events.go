@@ -15,9 +15,13 @@ import (
 type eventForm struct{}
 
 func (eventForm) message(text []byte, p Position, line []byte) []byte {
-	text, _ = p.AppendText(append(text, "id: "...))
-	text = append(append(text, "\ndata: "...), line...) // a line of JSON has no line breaks
+	text = append(append(appendID(text, p), "data: "...), line...) // a line of JSON has no line breaks
 	return append(text, "\n\n"...)
+}
+
+func appendID(text []byte, p Position) []byte {
+	text, _ = p.AppendText(append(text, "id: "...))
+	return append(text, '\n')
 }
 
 func (eventForm) reset(text []byte, r protocol.Reset) []byte {
@@ -60,7 +64,11 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // a proxy that gathers the answer would keep the events
 	p := s.newPen(w)
-	if err := p.write(fmt.Appendf(nil, "retry: %d\nid: %s\n\n", minRetry+rand.IntN(maxRetry-minRetry), begin)); err != nil {
+	first := fmt.Appendf(nil, "retry: %d\n", minRetry+rand.IntN(maxRetry-minRetry))
+	if !begin.IsZero() {
+		first = appendID(first, begin)
+	}
+	if err := p.write(append(first, '\n')); err != nil {
 		s.core.report("beginning a stream of events", err)
 		return
 	}
@@ -149,18 +157,18 @@ func (s *Server) sendBatch(p *pen, l *stream, at *Position, beat bool) (sent, mo
 	defer s.batches.Put(b)
 	b.form, b.limit = eventForm{}, 0
 	text, more := l.session.next(b, maxBatch)
-	switch {
-	case len(text) > 0:
-	case !beat:
+	if len(text) == 0 && !beat {
 		return false, more, nil
-	default:
-		text = append(b.text, ":\n"...)
-		if !b.position.IsZero() && b.position != *at {
-			text, _ = b.position.AppendText(append(text, "id: "...))
-			text = append(text, "\n\n"...)
-		}
-		b.text = text
 	}
+	if len(text) == 0 {
+		text = append(text, ":\n"...)
+	}
+	// After a reset, and now and then when there is no news, the place is told by
+	// itself.
+	if b.messages == 0 && !b.position.IsZero() && b.position != *at {
+		text = append(appendID(text, b.position), '\n')
+	}
+	b.text = text
 	if err := p.write(text); err != nil {
 		return false, false, err
 	}

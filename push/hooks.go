@@ -92,7 +92,7 @@ type Stats struct {
 // Stats returns what the server has now.
 func (s *Server) Stats() Stats {
 	s.init()
-	st := Stats{Lines: s.core.crowd.count(), Subscriptions: s.core.hub.subscriptions()}
+	st := Stats{Lines: s.core.crowd.count(), Subscriptions: int(s.core.hub.readers.Load())}
 	st.Channels, st.Messages, st.Bytes = s.core.broker.size()
 	return st
 }

@@ -1,11 +1,15 @@
 package push
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // A hub knows who reads which channel in this process, and wakes them when there
 // is news. What there is they read from the channel's log.
 type hub struct {
-	broker broker
+	broker  broker
+	readers atomic.Int64 // of all channels
 
 	mu       sync.RWMutex
 	channels map[string]*channel // those that have readers
@@ -73,6 +77,7 @@ func (h *hub) join(r *reader, name string, s start) error {
 	r.channel = c
 	r.seq, r.reset = c.log.join(s, h.broker.now())
 	c.add(r)
+	h.readers.Add(1)
 	return nil
 }
 
@@ -84,6 +89,7 @@ func (h *hub) leave(r *reader) {
 		delete(h.channels, r.channel.log.channel)
 	}
 	h.broker.release(r.channel.log)
+	h.readers.Add(-1)
 }
 
 func (c *channel) add(r *reader) {
@@ -111,16 +117,6 @@ func (c *channel) remove(r *reader) int {
 	}
 	c.depart(r)
 	return last
-}
-
-// subscriptions returns the number of readers.
-func (h *hub) subscriptions() (n int) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	for _, c := range h.channels {
-		n += c.subscribers()
-	}
-	return n
 }
 
 // readersOf returns the number of readers of a channel.

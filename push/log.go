@@ -28,10 +28,11 @@ type log struct {
 
 	mu      sync.Mutex
 	ring    []entry
-	head    int    // index of the oldest entry
-	n       int    // entries in use
-	dropped uint64 // sequence of the newest message that is not kept any more
-	bytes   int64  // what the entries count
+	head    int           // index of the oldest entry
+	n       int           // entries in use
+	dropped uint64        // sequence of the newest message that is not kept any more
+	bytes   int64         // what the entries count
+	kept    *atomic.Int64 // the entries of all logs of a broker, if it counts them
 
 	place place // the memory broker's, under its lock
 }
@@ -72,6 +73,7 @@ func (l *log) append(e entry, max int) (grown int64) {
 		l.grow()
 	}
 	l.n++
+	l.count(1)
 	*l.entry(l.n - 1) = e
 	l.bytes += e.size()
 	l.last.Store(e.seq)
@@ -86,8 +88,15 @@ func (l *log) grow() {
 	l.ring, l.head = ring, 0
 }
 
+func (l *log) count(n int) {
+	if l.kept != nil {
+		l.kept.Add(int64(n))
+	}
+}
+
 // drop drops the oldest k messages and returns their bytes.
 func (l *log) drop(k int) (freed int64) {
+	l.count(-k)
 	for range k {
 		e := l.entry(0)
 		l.dropped = e.seq

@@ -32,6 +32,7 @@ type memory struct {
 	epoch  uint64
 	began  time.Time
 	last   atomic.Uint64 // the counter; written under mu
+	kept   atomic.Int64  // messages in all logs
 
 	mu        sync.Mutex
 	logs      map[string]*log
@@ -131,33 +132,37 @@ func (m *memory) history(channel string, since Position, limit int) (past, error
 }
 
 func (m *memory) list(prefix, after string, limit int) (channels []known, more bool) {
+	names := m.names(prefix, after)
+	slices.Sort(names) // publishers need not wait for that
+	if more = len(names) > limit; more {
+		names = names[:limit]
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var names []string
+	for _, name := range names {
+		if l := m.logs[name]; l != nil { // not forgotten meanwhile
+			m.expire(l)
+			channels = append(channels, l.known(m.now()))
+		}
+	}
+	return channels, more
+}
+
+func (m *memory) names(prefix, after string) (names []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for name := range m.logs {
 		if name > after && strings.HasPrefix(name, prefix) {
 			names = append(names, name)
 		}
 	}
-	slices.Sort(names)
-	if more = len(names) > limit; more {
-		names = names[:limit]
-	}
-	for _, name := range names {
-		l := m.logs[name]
-		m.expire(l)
-		channels = append(channels, l.known(m.now()))
-	}
-	return channels, more
+	return names
 }
 
 func (m *memory) size() (channels, messages int, bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, l := range m.logs {
-		messages += l.len()
-	}
-	return len(m.logs), messages, m.bytes
+	return len(m.logs), int(m.kept.Load()), m.bytes
 }
 
 func (m *memory) close() {
@@ -182,7 +187,7 @@ func (m *memory) log(channel string) (*log, error) {
 		}
 		m.forget(m.idle.oldest)
 	}
-	l := &log{channel: channel, dropped: m.forgotten}
+	l := &log{channel: channel, dropped: m.forgotten, kept: &m.kept}
 	m.logs[channel] = l
 	return l, nil
 }

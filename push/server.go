@@ -98,7 +98,7 @@ type Server struct {
 	// PublishRate is how many messages a second a publisher may publish over HTTP on
 	// the average, with ten seconds' worth at once; others are refused with 429. A
 	// publisher is a user, or where there is none an address (of IPv6, a /64).
-	// Administrators are exempt. Default 10,000; negative: no limit.
+	// Administrators are exempt where there is Authorize. Default 10,000; negative: no limit.
 	PublishRate int
 
 	// KeepAlive is the longest silence of a stream of events: then it gets a comment.

@@ -52,17 +52,21 @@ func parseWish(q url.Values) (w wish, err error) {
 }
 
 // open makes the line of a wish, and returns where it begins: a place before all
-// that it will bring. Whoever opens a stream must close it.
+// that it will bring. It returns none if it begins with a reset: a client that had
+// that place, and lost the line before the reset came, would come back as if
+// nothing were missing. Whoever opens a stream must close it.
 func (c *core) open(w wish, g Grant) (*stream, Position, error) {
 	l := &stream{news: make(chan struct{}, 1), ended: make(chan ending, 1)}
 	l.session.init(c, l)
 	l.session.begin(g)
 	var begin Position
+	reset := false
 	for _, channel := range w.channels {
 		err := allow(g.Subscribe, "subscribe to", channel)
 		var p Position
+		r := &reader{session: &l.session, hidden: w.hidden}
 		if err == nil {
-			p, err = l.session.join(&reader{session: &l.session, hidden: w.hidden}, channel, w.start)
+			p, err = l.session.join(r, channel, w.start)
 		}
 		if err != nil {
 			l.session.close()
@@ -71,6 +75,10 @@ func (c *core) open(w wish, g Grant) (*stream, Position, error) {
 		if begin.IsZero() || p.seq < begin.seq {
 			begin = p
 		}
+		reset = reset || r.reset != "" // nobody reads yet
+	}
+	if reset {
+		begin = Position{}
 	}
 	return l, begin, nil
 }

@@ -37,7 +37,7 @@ closes the connections with code 1001 and ends it.`,
 			h := echoHandler(limit, open)
 			h.Logger = log
 			fmt.Fprintf(cmd.OutOrStdout(), "Echo on ws://%s/\n", reachable(ln))
-			return serveUntil(cmd.Context(), ln, h, open.Shutdown, log)
+			return serveUntil(cmd.Context(), ln, h, 0, open.Shutdown, log)
 		},
 	}
 	cmd.Flags().StringVar(&addr, "listen", addr, "`HOST:PORT` to listen on; port 0 is any free one")

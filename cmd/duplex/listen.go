@@ -73,8 +73,9 @@ func reachable(ln net.Listener) string {
 
 // serveUntil serves h on ln until ctx is done. Then it calls shutdown, which ends
 // the WebSocket connections (an http.Server does not know them), and waits for
-// the requests in progress. What has not ended after a while is cut.
-func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, shutdown func(context.Context) error, log *slog.Logger) error {
+// the requests in progress. What has not ended after a while is cut; shutdown may
+// take its delay beside.
+func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, delay time.Duration, shutdown func(context.Context) error, log *slog.Logger) error {
 	srv := newHTTPServer(h, log)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
@@ -85,7 +86,7 @@ func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, shutdown f
 	case <-ctx.Done():
 	}
 	log.Info("shutting down; a second signal ends it at once")
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), delay+shutdownTimeout)
 	defer cancel()
 	err := errors.Join(shutdown(grace), srv.Shutdown(grace))
 	if err != nil {

@@ -2,45 +2,41 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/duplexgo/duplex/js"
 	"github.com/duplexgo/duplex/push"
 	"github.com/duplexgo/duplex/push/console"
+	"github.com/duplexgo/duplex/push/metrics"
 )
 
 // A serve is the settings of the command.
 type serve struct {
-	listen          string
-	insecure        bool
-	keys            keyRing
-	maxMessage      size
-	historyMessages int
-	historyAge      time.Duration
-	historyBytes    size
+	listen        string
+	insecure      bool
+	keys          keyRing
+	bounds        bounds
+	origins       []string
+	shutdownDelay time.Duration
+	logs          logSettings
 }
 
 func newServe() *cobra.Command {
-	s := &serve{
-		listen:          "127.0.0.1:8080",
-		maxMessage:      64 << 10,
-		historyMessages: 1000,
-		historyAge:      time.Hour,
-		historyBytes:    256 << 20,
-	}
+	s := &serve{listen: "127.0.0.1:8080"}
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the push server",
 		Long: `Run the push server: what is posted to a channel goes at once to all who have
 subscribed to it over WebSocket, and who lost the connection gets what was missed.
 
-The paths are /connect for WebSockets, /channels/{channel} to publish with POST
-and to read history with GET, and /console for a page to try it all. Messages
-are kept in memory. SIGINT or SIGTERM closes the connections with code 1001 and
-ends it.
+The paths are /connect for WebSockets, /events for server-sent events, /poll for long
+polling, /channels/{channel} to publish with POST and to read history with GET, and
+/console for a page to try it all; /healthz, /readyz and /metrics are for those who
+run it. Messages are kept in memory. SIGINT or SIGTERM closes the connections with
+code 1001 and ends it.
 
 Keys say who may come in. A holder of an API key may do everything: backends, and
 whoever looks after the server. A token (JWT) says which channels its user may
@@ -66,25 +62,22 @@ limits away: for a network that you trust, or behind a proxy that knows who may.
 	cmd.Flags().StringVar(&s.listen, "listen", s.listen, "`HOST:PORT` to listen on; port 0 is any free one")
 	cmd.Flags().BoolVar(&s.insecure, "insecure", false, "let everybody in, on any address and under any host name")
 	s.keys.flags(cmd)
-	cmd.Flags().Var(&s.maxMessage, "max-message", "longest data of a message")
-	cmd.Flags().IntVar(&s.historyMessages, "history-messages", s.historyMessages, "keep the last `N` messages of a channel")
-	cmd.Flags().DurationVar(&s.historyAge, "history-age", s.historyAge, "keep messages for this `TIME`")
-	cmd.Flags().Var(&s.historyBytes, "history-bytes", "memory for the messages of all channels; the oldest give way")
+	cmd.Flags().StringSliceVar(&s.origins, "origin", nil, "`ORIGIN` whose web pages may use the server, as in https://app.example.com or *.example.com; may be repeated")
+	s.bounds.flags(cmd)
+	cmd.Flags().DurationVar(&s.shutdownDelay, "shutdown-delay", 0, "`TIME` between /readyz failing and the end of the connections")
+	s.logs.flags(cmd)
 	return cmd
 }
 
 func (s *serve) run(cmd *cobra.Command) error {
-	if s.historyMessages < 1 {
-		return wrongUse("--history-messages must be at least 1")
-	}
-	if s.historyAge <= 0 {
-		return wrongUse("--history-age must be more than zero, as in 1h")
+	if err := s.check(); err != nil {
+		return err
 	}
 	at, err := parseListen(s.listen)
 	if err != nil {
 		return err
 	}
-	log := newLog(cmd.ErrOrStderr())
+	log := s.logs.open(cmd.ErrOrStderr())
 	authorize, err := s.keys.authorizer(cmd, log)
 	switch {
 	case err != nil:
@@ -102,15 +95,16 @@ func (s *serve) run(cmd *cobra.Command) error {
 		log.Warn("everybody who reaches this address may publish and subscribe", "listen", ln.Addr().String())
 	}
 	srv := &push.Server{
-		MaxMessage:      int(min(int64(s.maxMessage), math.MaxInt)),
-		HistoryMessages: s.historyMessages,
-		HistoryAge:      s.historyAge,
-		HistoryBytes:    int64(s.historyBytes),
-		LiteralHosts:    authorize == nil && !s.insecure,
-		Authorize:       authorize,
-		Console:         console.Handler(),
-		Log:             log,
+		LiteralHosts:  authorize == nil && !s.insecure,
+		Authorize:     authorize,
+		Origins:       s.origins,
+		ShutdownDelay: s.shutdownDelay,
+		Console:       console.Handler(),
+		Script:        js.Handler(),
+		Log:           log,
 	}
+	s.bounds.apply(srv)
+	metrics.Attach(srv)
 	out := cmd.OutOrStdout()
 	url := "http://" + reachable(ln)
 	fmt.Fprintf(out, "Console   %s\n", paint(out, bold, url+"/console"))
@@ -120,7 +114,21 @@ func (s *serve) run(cmd *cobra.Command) error {
 	}
 	fmt.Fprintf(out, "Publish   curl %s-d hello %s\n", bearer, shellWord(url+"/channels/news"))
 	fmt.Fprintf(out, "Listen    duplex sub %s news\n", shellWord(url))
-	return serveUntil(cmd.Context(), ln, srv, srv.Shutdown, log)
+	return serveUntil(cmd.Context(), ln, srv, s.shutdownDelay, srv.Shutdown, log)
+}
+
+// check returns what is wrong with a flag by itself.
+func (s *serve) check() error {
+	if err := push.CheckOrigins(s.origins); err != nil {
+		return wrongUse("--origin %v", err)
+	}
+	if s.shutdownDelay < 0 {
+		return wrongUse("--shutdown-delay must not be less than zero")
+	}
+	if err := s.logs.check(); err != nil {
+		return err
+	}
+	return s.bounds.check()
 }
 
 // shellWord quotes a URL that a shell would take for a pattern: one with an IPv6
