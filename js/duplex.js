@@ -45,14 +45,14 @@ class Line extends EventTarget {
     this.#transports = transports;
     Object.assign(this, {base_: base, user_: user, parse_: parse, token_: token});
     this.#upgrade = upgrade;
-    for (const type of ["online", "offline", "visibilitychange"]) globalThis.addEventListener?.(type, this.#wake);
+    for (const type of ["online", "offline", "visibilitychange", "pagehide", "pageshow"]) globalThis.addEventListener?.(type, this.#wake);
     queueMicrotask(() => this.connect());
   }
 
   // ---- what the page does
 
   subscribe(channel, listener, options = {}) {
-    if (this.subs_.has(channel)) throw new Error(`already subscribed to ${channel}`);
+    if (this.subs_.has(channel)) throw new Error("already subscribed");
     const sub = {...options, channel, listener_: listener, at_: options.since ?? ""};
     this.subs_.set(channel, sub);
     queueMicrotask(() => this.#carrier?.sync_());
@@ -66,7 +66,7 @@ class Line extends EventTarget {
   publish(channel, data, {key = newKey()} = {}) {
     return new Promise((resolve, reject) => {
       const text = JSON.stringify(data);
-      if (text === undefined) throw new TypeError("the data is no JSON value");
+      if (text === undefined) throw new TypeError("no JSON value");
       if (this.state.name === "closed") throw new Error("the line is closed");
       this.#outbox.add({channel, text, key, resolve, reject});
       this.#flush();
@@ -145,7 +145,7 @@ class Line extends EventTarget {
     clearTimeout(this.#probeTimer);
     this.#carrier?.close();
     this.#probe?.close();
-    this.#carrier = this.#probe = null;
+    this.#carrier = this.#probe = this.shown_ = null;
     for (const job of this.#outbox) job.reject(failure(unknown));
     this.#outbox.clear();
     this.#tell("state", {name: "closed", code, reason});
@@ -159,12 +159,14 @@ class Line extends EventTarget {
     }, wait * (0.5 + Math.random()));
   }
 
-  // The network has changed, or the page is seen again, perhaps after a sleep.
+  // The network has changed; or the page is seen again, perhaps after a sleep; or it is
+  // left, and may be kept to go back to: then its line would go on in secret.
   #wake = ({type}) => {
-    const seen = type === "visibilitychange";
+    const seen = type === "visibilitychange", {name} = this.state;
     if (seen && document.hidden) return;
-    if (this.state.name === "open") this.#carrier.check_(!seen);
-    else if (this.state.name === "waiting" && type !== "offline") this.connect();
+    if (type === "pagehide") this.#carrier?.end_({code: 1001});
+    else if (name === "waiting" && type !== "offline") this.connect();
+    else if (name === "open" && type !== "pageshow") this.#carrier.check_(!seen);
     if (type === "online") this.#probeLater(0);
   };
 
@@ -253,7 +255,7 @@ class Line extends EventTarget {
     try {
       text = await source();
     } catch (error) {
-      throw {reason: `no token: ${error?.message ?? error}`};
+      throw {reason: `no token: ${error}`};
     }
     const life = expiry(text) - Date.now();
     this.shown_ = {text, until: Date.now() + life * 0.8};
@@ -327,12 +329,12 @@ class Socket extends Carrier {
       const up = (result, error) => result ? this.line_.up_(this) : this.end_(error);
       if (token) this.#auth(token, up);
       else if (user) this.#call("auth", {user}, up);
-      else this.#call("ping", {}, up);
+      else this.#call("ping", null, up);
     };
     socket.onmessage = ({data}) => {
       this.watch_(SILENCE + TO_ANSWER);
       clearTimeout(this.#idle);
-      this.#idle = setTimeout(() => this.#call("ping", {}), SILENCE);
+      this.#idle = setTimeout(() => this.#call("ping"), SILENCE);
       try {
         for (const text of data.split("\n")) if (text && !this.ended_) this.#take(this.line_.parse_(text));
       } catch (error) {
@@ -356,7 +358,7 @@ class Socket extends Carrier {
       const {channel, at_: at, history, presence} = sub;
             this.#call("subscribe", {channel, since: at || undefined, history, presence: !!presence}, (result, error) => {
         if (this.line_.subs_.get(channel) !== sub) return;
-        if (error?.code >= 200) setTimeout(() => { sub.by_ = null; this.sync_(); }, 2000 + 3000 * Math.random());
+        if (error?.code >= 200) setTimeout(() => { sub.by_ = null; this.sync_(); }, LONGEST_WAIT * Math.random());
         else if (error) error.code === 109 || error.code === 111 || this.line_.refuse_(sub, error); // of tokens: the line ends
         else {
           // What is asked for from the past begins a new order; see take.
@@ -384,7 +386,7 @@ class Socket extends Carrier {
   }
 
   check_() {
-    this.#call("ping", {});
+    this.#call("ping");
     this.watch_(TO_ANSWER / 2);
   }
 
@@ -670,8 +672,8 @@ class Poll extends Http {
 const carriers = {websocket: Socket, sse: Stream, poll: Poll};
 
 async function request(line, path, init) {
-  const token = await line.getToken_();
-  const headers = {...init.headers, ...(token && {Authorization: `Bearer ${token}`})};
+  const token = await line.getToken_(), headers = {...init.headers};
+  if (token) headers.Authorization = `Bearer ${token}`;
   const response = await fetch(new URL(path, line.base_), {cache: "no-store", ...init, headers});
   if (response.ok) return response;
   const {status} = response, {code = status, detail = `status ${status}`} = await response.json().catch(() => ({}));
@@ -707,7 +709,7 @@ const unknown = {message: "the message may have arrived or not"};
 
 const failure = ({code, message}) => Object.assign(new Error(message), {code});
 
-const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join("-");
+const newKey = () => crypto.getRandomValues(new Uint32Array(4)).join();
 
 // expiry returns when a JSON Web Token ends, in milliseconds.
 function expiry(token) {

@@ -148,6 +148,42 @@ describe("one line", () => {
     });
   }
 
+  test("a subscription that is refused for now is asked for again", async () => {
+    server.busy.add("news");
+    open({transports: ["websocket"]});
+    listen("news", {onerror: assert.fail});
+    listen("other");
+    await clock.until(isOpen());
+    await clock.pass(30_000);
+    server.publish("news", 1);
+    server.publish("other", 2);
+    await clock.pass(100);
+    assert.deepEqual(got, {news: [1], other: [2]});
+  });
+
+  test("more channels than a stream can have", async () => {
+    open({transports: ["sse"]});
+    const refused = [];
+    for (const n of count(66)) listen(`c${n}`, {onerror: ({code}) => refused.push(n, code)});
+    await clock.until(isOpen());
+    await clock.pass(100);
+    for (const n of count(66)) server.publish(`c${n}`, n);
+    await clock.pass(100);
+    assert.deepEqual(refused, [65, 108, 66, 108]);
+    assert.deepEqual(Object.values(got).flat(), count(64));
+  });
+
+  test("data that is too long for a text goes by POST", async () => {
+    open({transports: ["websocket"]});
+    listen("news");
+    await clock.until(isOpen());
+    const published = line.publish("news", "x".repeat(60_000));
+    await clock.pass(100);
+    await published;
+    assert.deepEqual(server.requests, ["connect", "channels"]);
+    assert.equal(got.news[0].length, 60_000);
+  });
+
   test("presence", async () => {
     for (const transport of ["websocket", "sse"]) {
       open({transports: [transport]});
@@ -272,6 +308,16 @@ describe("coming back", () => {
       line.close();
 
       server.mute = false;
+      open({transports: ["websocket"]});
+      await clock.until(isOpen());
+      events.dispatchEvent(new Event("pagehide")); // and no timer runs until it is seen again
+      assert.equal(line.state.name, "waiting");
+      await clock.settle();
+      assert.equal(server.lines.size, 0);
+      events.dispatchEvent(new Event("pageshow"));
+      assert.ok(await clock.until(isOpen()) < 100);
+      line.close();
+
       open({transports: ["sse"]});
       listen("news");
       await clock.until(isOpen());

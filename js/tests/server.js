@@ -11,6 +11,7 @@ export class Server {
   batch = 5; // messages at once
   blocked = new Set(); // of "connect", "events", "poll"
   forbidden = new Set(); // channels
+  busy = new Set(); // channels that are refused once, for now
   reachable = true;
   mute = false; // takes everything and says nothing
   tokens = null; // token -> {life} in seconds; null: none is asked for
@@ -261,6 +262,7 @@ class FakeSocket {
       case "unsubscribe": return reader.subs.delete(channel) ? {id, result: {}} : error(107);
       case "subscribe":
         if (reader.subs.has(channel)) return error(106);
+        if (server.busy.delete(channel)) return error(202);
         return {id, result: {position: `${server.epoch}.${reader.add(channel, since, history)}`}};
     }
     return error(101);

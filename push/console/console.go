@@ -4,7 +4,7 @@
 //
 //	srv := &push.Server{Console: console.Handler()}
 //
-// The page uses the browser's own WebSocket and nothing from elsewhere.
+// The page is a user of the client in package js and uses nothing from elsewhere.
 package console
 
 import (
@@ -15,9 +15,11 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/duplexgo/duplex/js"
 )
 
-//go:embed index.html console.css console.js line.js icon.svg
+//go:embed index.html console.css console.js icon.svg
 var files embed.FS
 
 // policy allows the page what it needs: its own files, and connections to its own
@@ -26,11 +28,12 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // Handler serves the page at /console and its files at /console/{file}. The push
-// server must be at /connect and /channels beside it.
+// server must be beside it: /connect, /events, /poll and /channels.
 func Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /console", file("index.html"))
 	mux.Handle("GET /console/{$}", http.HandlerFunc(toPage))
+	mux.Handle("GET /console/duplex.js", js.Handler())
 	entries, _ := fs.ReadDir(files, ".") // of an embedded folder: cannot fail
 	for _, e := range entries {
 		if name := e.Name(); name != "index.html" {

@@ -1,12 +1,19 @@
 // The page: channels on the left, the chosen one's messages on the right. The
 // channels are in the address after #, so that a reload or a bookmark keeps them.
 
-import { exact, Line } from "./line.js";
+import { connect } from "./duplex.js";
 
 const KEEP = 500; // messages of a channel on the page
+const HISTORY = 50; // to begin with
 const $ = (id) => document.getElementById(id);
 const base = new URL(".", location.href); // the page is .../console
-const line = new Line(Object.assign(new URL("connect", base), {protocol: base.protocol.replace("http", "ws")}));
+const line = connect(base, {
+  // For as long as the tab is open, and only asked for by a server that wants one.
+  token: () => sessionStorage.getItem("token") ?? "",
+  parse: (text) => JSON.parse(text, exact),
+  transports: transports(),
+  user: new URLSearchParams(location.search).get("user") ?? undefined, // where there are no tokens
+});
 const rooms = new Map(); // name -> room
 let chosen = null;
 
@@ -21,13 +28,18 @@ function join(name) {
     room.item = el("li", {}, room.tab);
     rooms.set(name, room);
     $("channels").append(room.item);
-    line.join(name);
+    room.unsubscribe = line.subscribe(name, (data, message) => show(room, message), {
+      history: HISTORY,
+      presence: (presence) => { room.presence = presence; who(room); },
+      onreset: ({reason}) => missing(room, reason),
+      onerror: (error) => notice(room, `The server does not let this page listen: ${error.message}.`, "bad"),
+    });
   }
 }
 
 function leave(name) {
   const room = rooms.get(name);
-  line.leave(name);
+  room.unsubscribe();
   rooms.delete(name);
   room.item.remove();
   choose(rooms.has(chosen) ? chosen : rooms.keys().next().value ?? null);
@@ -47,6 +59,7 @@ function choose(name) {
   copied("");
   $("write-error").textContent = "";
   $("scroll").replaceChildren(room.list);
+  who(room);
   read(room);
   toEnd();
 }
@@ -86,8 +99,7 @@ function curl(name) {
 
 // ---- messages
 
-function show(message) {
-  const room = rooms.get(message.channel);
+function show(room, message) {
   const time = new Date(message.time), day = time.toDateString();
   if (day !== (room.day ?? new Date().toDateString())) notice(room, time.toLocaleDateString([], {dateStyle: "full"}), "day");
   room.day = day;
@@ -160,30 +172,56 @@ function title() {
   document.title = (count ? `(${count}) ` : "") + (chosen ? `${chosen} · ` : "") + "Duplex console";
 }
 
-line.onmessage = show;
-
-line.onreset = ({channel, reason}) => {
+function missing(room, reason) {
   const why = {
     "too old": "the server does not keep them for so long.",
     "recreated": "the server has started anew, and its memory with it.",
   }[reason] ?? reason;
-  notice(rooms.get(channel), `Messages may be missing here: ${why}`, "warn");
-};
+  notice(room, `Messages may be missing here: ${why}`, "warn");
+}
 
-line.onrefused = (channel, error) => {
-  if (rooms.has(channel)) notice(rooms.get(channel), `The server does not let this page listen: ${error.message}.`, "bad");
-};
+// who shows how many lines and users read the chosen channel, this page among them,
+// and those that have a name.
+function who(room) {
+  if (room?.name !== chosen) return;
+  const {users, others} = room.presence ?? {users: [], others: 0};
+  $("who").hidden = !room.presence || line.state.name !== "open";
+  $("who-count").textContent = `${users.length + others} here`;
+  $("who-names").textContent = $("who-names").title = users.join(", ");
+}
+
+// Of lines without a name nobody is told when they come and go.
+setInterval(() => {
+  const room = rooms.get(chosen);
+  if (!room?.presence || document.hidden || line.state.name !== "open") return;
+  line.presence(room.name).then((presence) => { room.presence = presence; who(room); }, () => {});
+}, 5000);
+
+// exact keeps numbers as they are written where JavaScript would change them.
+function exact(key, value, context) {
+  return typeof value === "number" && JSON.rawJSON && context && String(value) !== context.source ? JSON.rawJSON(context.source) : value;
+}
 
 // ---- the line
 
+const names = {websocket: "WebSocket", sse: "server-sent events", poll: "long polling"};
+
+// transports are those in the query, as in ?transport=sse, to see how they do.
+function transports() {
+  const some = new URLSearchParams(location.search).getAll("transport").filter((name) => ["websocket", "sse", "poll"].includes(name));
+  return some.length ? some : undefined;
+}
+
 let countdown = 0;
 
-line.onstate = (state) => {
+line.addEventListener("state", ({detail: state}) => {
   clearInterval(countdown);
   $("line").dataset.state = state.name;
-  $("line-now").hidden = state.name !== "waiting" && state.name !== "ended";
+  $("line").dataset.transport = state.transport ?? "";
+  $("line-now").hidden = state.name !== "waiting" && state.name !== "closed";
   $("send").disabled = state.name !== "open";
-  $("line-text").textContent = {connecting: "Connecting", open: "Open", waiting: "Closed", ended: "Closed"}[state.name];
+  $("line-text").textContent = {connecting: "Connecting", open: "Open"}[state.name] ?? "Closed";
+  $("transport").textContent = names[state.transport] ?? "";
   const why = `${state.reason || meanings[state.code] || "for a reason of its own"} (${state.code})`;
   const tell = (text) => { $("line-more").textContent = text; };
   if (state.name === "waiting") {
@@ -191,12 +229,25 @@ line.onstate = (state) => {
     countdown = setInterval(tick, 250);
     tick();
   } else {
-    tell(state.name === "ended" ? `${why}, not coming back by itself` : "");
+    tell(state.name === "closed" ? `${why}, not coming back by itself` : "");
   }
+  who(rooms.get(chosen));
+  if (state.name === "open") $("show").hidden = true;
+  else if (state.code === 4001 && $("show").hidden) {
+    $("show").hidden = false;
+    $("token").focus();
+  }
+});
+
+$("show").onsubmit = (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("token", $("token").value.trim());
+  $("token").value = "";
+  line.connect();
 };
 
 // What close codes mean. RFC 6455, 7.4.1.
-const meanings = {1000: "done", 1001: "the server goes away", 1006: "no connection", 1008: "refused", 1011: "the server failed", 1012: "the server restarts", 1013: "the server is busy"};
+const meanings = {1000: "done", 1001: "the server goes away", 1006: "no connection", 1008: "refused", 4001: "no good token", 4002: "disconnected by the operator", 4501: "the token has ended", 1011: "the server failed", 1012: "the server restarts", 1013: "the server is busy"};
 
 $("line-now").onclick = () => line.connect();
 
@@ -274,4 +325,3 @@ function el(tag, properties, ...children) {
 
 fromAddress();
 if (!rooms.size) $("join-name").focus();
-line.connect();

@@ -24,6 +24,7 @@ import (
 
 	"github.com/duplexgo/duplex/push"
 	"github.com/duplexgo/duplex/push/console"
+	"github.com/duplexgo/duplex/push/protocol"
 )
 
 var pictures = flag.String("pictures", "", "write pictures of the page into this folder")
@@ -42,7 +43,6 @@ func TestHandler(t *testing.T) {
 	for path, kind := range map[string]string{
 		"/console":             "text/html; charset=utf-8",
 		"/console/console.js":  "text/javascript; charset=utf-8",
-		"/console/line.js":     "text/javascript; charset=utf-8",
 		"/console/console.css": "text/css; charset=utf-8",
 		"/console/icon.svg":    "image/svg+xml",
 	} {
@@ -64,6 +64,7 @@ func TestHandler(t *testing.T) {
 		status       int
 	}{
 		{"GET", "/console/", 302},
+		{"GET", "/console/duplex.js", 200},
 		{"GET", "/console/index.html", 404},
 		{"GET", "/console/console.go", 404},
 		{"GET", "/console/..%2fconsole.go", 404},
@@ -239,6 +240,29 @@ type host struct {
 	mu    sync.Mutex
 	conns map[*net.TCPConn]bool // a second way to each
 	away  bool                  // connections are cut as soon as they come
+	paths map[string]bool       // that are blocked, as by a proxy that does not like them
+}
+
+// ServeHTTP is the way to the push server.
+func (h *host) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	blocked, server := h.paths[r.URL.Path], h.push
+	h.mu.Unlock()
+	if blocked {
+		http.Error(w, "blocked", http.StatusBadGateway)
+		return
+	}
+	server.ServeHTTP(w, r)
+}
+
+// block lets nobody pass to these paths any more, and to all others.
+func (h *host) block(paths ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.paths = make(map[string]bool)
+	for _, path := range paths {
+		h.paths[path] = true
+	}
 }
 
 func newHost(t *testing.T, addr string) *host {
@@ -255,8 +279,10 @@ func (h *host) start() {
 		h.t.Fatal(err)
 	}
 	h.addr = listener.Addr().String()
-	h.push = &push.Server{Console: console.Handler(), LiteralHosts: true}
-	h.http = &http.Server{Handler: h.push}
+	h.mu.Lock()
+	h.push = &push.Server{Console: console.Handler(), LiteralHosts: true, HistoryMessages: 100_000}
+	h.mu.Unlock()
+	h.http = &http.Server{Handler: h}
 	server := h.http
 	go server.Serve(&cuttable{listener, h})
 }
@@ -434,6 +460,69 @@ func TestPage(t *testing.T) {
 	})
 }
 
+// Who is here, and over which transport the page is.
+func TestPresenceAndTransport(t *testing.T) {
+	browser := newBrowser(t)
+	host := newHost(t, "127.0.0.1:0")
+	url := "http://" + host.addr + "/console"
+	ann := open(t, browser, "ann", url+"?user=ann#news")
+	ann.untilState("open")
+	ann.until(`document.getElementById("transport").innerText === "WebSocket"`)
+	ann.until(`document.getElementById("who").innerText === "1 here ann"`)
+	for transport, shown := range map[string]string{"sse": "server-sent events", "poll": "long polling"} {
+		p := open(t, browser, transport, url+"?transport="+transport+"#news")
+		p.untilState("open")
+		p.until(fmt.Sprintf(`document.getElementById("transport").innerText === %q`, shown))
+		p.write("by " + transport)
+		ann.untilShown("by " + transport)
+		p.untilShown("by " + transport)
+		p.until(`document.getElementById("who-names").innerText === "ann"`)
+	}
+	ben := open(t, browser, "ben", url+"?user=ben#news")
+	ben.until(`document.getElementById("who-names").innerText === "ann, ben"`)
+	ann.until(`document.getElementById("who-names").innerText === "ann, ben"`)
+	// A page that is left may be kept, to go back to: its line must not be.
+	ben.do(chromedp.Navigate("about:blank"))
+	ann.until(`document.getElementById("who-names").innerText === "ann"`)
+	ben.do(chromedp.Evaluate[chromedp.Void](`void setTimeout(() => history.back(), 50)`))
+	ann.until(`document.getElementById("who-names").innerText === "ann, ben"`)
+	ben.untilState("open")
+	ben.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("leave").click()`))
+	ann.until(`document.getElementById("who").innerText === "2 here ann"`) // the stream is here, too; who polls is not
+}
+
+// A server that asks for a token: so does the page.
+func TestToken(t *testing.T) {
+	browser := newBrowser(t)
+	server := httptest.NewServer(&push.Server{
+		Console: console.Handler(),
+		Authorize: func(_ *http.Request, token string) (push.Grant, error) {
+			if token != "good" {
+				return push.Grant{}, &protocol.Error{Code: protocol.Unauthorized, Message: "no good token"}
+			}
+			return push.Grant{User: "ann", Subscribe: push.AnyChannel, Publish: func(string) bool { return false }, Presence: push.AnyChannel}, nil
+		},
+	})
+	t.Cleanup(server.Close)
+	p := open(t, browser, "token", server.URL+"/console#news")
+	p.untilState("closed")
+	p.until(`document.activeElement.id === "token"`)
+	p.keys("token", "bad\r")
+	p.untilState("closed")
+	p.until(`document.getElementById("token").value === "" && !document.getElementById("show").hidden`)
+	p.keys("token", "good\r")
+	p.untilState("open")
+	p.until(`document.getElementById("show").hidden`)
+	p.until(`document.getElementById("who").innerText === "1 here ann"`)
+	p.enter("not allowed")
+	p.until(`document.getElementById("write-error").innerText.includes("may not publish")`)
+	p.do(chromedp.Reload())
+	p.untilState("open")
+	if address := p.eval(`location.href`); strings.Contains(address, "good") {
+		t.Errorf("the token is in the address %s", address)
+	}
+}
+
 // Pictures of the page, in light and dark, at the width of a desk and of a phone.
 func TestPictures(t *testing.T) {
 	if *pictures == "" {
@@ -451,7 +540,7 @@ func TestPictures(t *testing.T) {
 			p.do(
 				chromedp.EmulateViewport(width, 800),
 				preferScheme(scheme),
-				chromedp.Navigate("http://"+host.addr+"/console"),
+				chromedp.Navigate("http://"+host.addr+"/console?user=grace"),
 			)
 			shoot := func(what string) {
 				png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
@@ -464,7 +553,7 @@ func TestPictures(t *testing.T) {
 			}
 			p.untilState("open")
 			shoot("empty")
-			p.do(chromedp.Navigate("http://"+host.addr+"/console#news,builds,chat%2Flobby"), chromedp.Reload())
+			p.do(chromedp.Navigate("http://"+host.addr+"/console?user=grace#news,builds,chat%2Flobby"), chromedp.Reload())
 			p.untilState("open")
 			p.until(`document.querySelectorAll("#scroll .data").length >= 4`)
 			host.publish("builds", "", "green")
