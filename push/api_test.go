@@ -21,7 +21,9 @@ import (
 // do asks the server without a network.
 func do(t *testing.T, s *Server, method, path, body string, header ...string) *http.Response {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // else a stream that should not begin has no end
+	t.Cleanup(cancel)
+	r := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(body))
 	for _, line := range header {
 		name, value, _ := strings.Cut(line, ": ")
 		if name == "Host" {

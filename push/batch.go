@@ -17,7 +17,12 @@ type batch struct {
 	form  form // nil: lines
 	limit int  // most messages; 0: no limit
 
+	// resetsFirst is for forms that tell of resets apart from the messages: a batch
+	// ends where one would have to stand between messages.
+	resetsFirst bool
+
 	hooks    *Hooks
+	ended    bool     // a reset would have to come next
 	messages int      // that it has
 	resets   int      // that it has
 	position Position // up to here the client has everything when it has the batch
@@ -49,7 +54,7 @@ func (b *batch) reset() {
 	}
 	clear(b.cursors)
 	b.cursors = b.cursors[:0]
-	b.messages, b.resets, b.position = 0, 0, Position{}
+	b.messages, b.resets, b.ended, b.position = 0, 0, false, Position{}
 }
 
 // add adds a line, which must not change as long as the batch is in use.
@@ -82,6 +87,10 @@ func (b *batch) whole() []byte {
 // before it, the reset is added to the batch.
 func (b *batch) peek(r *reader, now Position) (entry, bool) {
 	e, lost, ok := r.channel.log.next(r.seq, now.seq)
+	if lost > 0 && b.resetsFirst && b.messages > 0 {
+		b.ended = true
+		return entry{}, false
+	}
 	if lost > 0 {
 		r.seq, r.reset = lost, cmp.Or(r.reset, protocol.TooOld)
 	}
@@ -129,7 +138,6 @@ func (b *batch) fill(now Position, max int) (lines []byte, more bool) {
 	for i := len(b.cursors)/2 - 1; i >= 0; i-- {
 		b.sink(i)
 	}
-	b.position = now
 	for len(b.cursors) > 0 {
 		first := &b.cursors[0]
 		if b.size() >= max || b.limit > 0 && b.messages >= b.limit {
@@ -138,6 +146,7 @@ func (b *batch) fill(now Position, max int) (lines []byte, more bool) {
 		}
 		b.message(first.entry, now)
 		first.reader.seq = first.entry.seq
+		b.position = now.at(first.entry.seq)
 		if e, ok := b.peek(first.reader, now); ok {
 			first.entry = e
 		} else {
@@ -145,8 +154,12 @@ func (b *batch) fill(now Position, max int) (lines []byte, more bool) {
 			b.cursors[0], b.cursors[last] = b.cursors[last], cursor{}
 			b.cursors = b.cursors[:last]
 		}
+		if b.ended {
+			return b.whole(), true
+		}
 		b.sink(0)
 	}
+	b.position = now
 	return b.whole(), false
 }
 

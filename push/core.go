@@ -53,7 +53,11 @@ func (c *core) publishFor(ctx context.Context, g *Grant, m message) (p Position,
 // publish checks a message, but for its size, and gives it to the broker. Errors are
 // *protocol.Error, but for those of the broker. The data stays the caller's.
 func (c *core) publish(ctx context.Context, m message) (p Position, err error) {
-	defer func() { c.hooks.published(len(m.data), err) }()
+	defer func() {
+		if err != nil {
+			c.hooks.published(0, err)
+		}
+	}()
 	if c.draining.Load() {
 		return Position{}, errShuttingDown
 	}
@@ -64,10 +68,17 @@ func (c *core) publish(ctx context.Context, m message) (p Position, err error) {
 	if err != nil {
 		return Position{}, err
 	}
-	if m.key == "" {
-		return c.broker.publish(ctx, m.channel, data)
+	store := func() (Position, error) {
+		p, err := c.broker.publish(ctx, m.channel, data)
+		if err == nil {
+			c.hooks.published(len(m.data), nil)
+		}
+		return p, err
 	}
-	return c.keys.once(ctx, m.channel, m.key, func() (Position, error) { return c.broker.publish(ctx, m.channel, data) })
+	if m.key == "" {
+		return store()
+	}
+	return c.keys.once(ctx, m.channel, m.key, store)
 }
 
 // enter lets a line of a transport begin, unless something stands against it; leave

@@ -2,6 +2,7 @@ package push
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -69,7 +70,9 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		first = appendID(first, begin)
 	}
 	if err := p.write(append(first, '\n')); err != nil {
-		s.core.report("beginning a stream of events", err)
+		if errors.Is(err, errors.ErrUnsupported) { // else it is the client who has gone
+			s.core.report("beginning a stream of events", err)
+		}
 		return
 	}
 	if end, ok := s.sendEvents(p, r, l, begin); ok {
@@ -155,7 +158,7 @@ var ready = func() chan struct{} {
 func (s *Server) sendBatch(p *pen, l *stream, at *Position, beat bool) (sent, more bool, err error) {
 	b := s.batches.Get().(*batch)
 	defer s.batches.Put(b)
-	b.form, b.limit = eventForm{}, 0
+	b.form, b.limit, b.resetsFirst = eventForm{}, 0, false
 	text, more := l.session.next(b, maxBatch)
 	if len(text) == 0 && !beat {
 		return false, more, nil

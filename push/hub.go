@@ -29,17 +29,18 @@ type channel struct {
 type reader struct {
 	channel *channel
 	session *session
-	hidden  bool // does not count as present
+
+	// Under the session's lock:
+	seq   uint64 // all messages up to here have been read
+	reset string // the client is to be told first that messages are missing, and why
+	watch *watch // nil: does not want to know who is present
 
 	// Under the channel's lock:
 	index int    // in channel.readers
 	user  string // "": nobody in particular
 	named bool   // present by name
 
-	// Under the session's lock:
-	seq   uint64 // all messages up to here have been read
-	reset string // the client is to be told first that messages are missing, and why
-	watch *watch // nil: does not want to know who is present
+	hidden bool // does not count as present
 }
 
 // news wakes the readers of a channel.

@@ -111,7 +111,7 @@ func (s *Server) answerPoll(p *pen, l *stream, limit int, wait bool) bool {
 	b := s.batches.Get().(*batch)
 	defer s.batches.Put(b)
 	f := new(pollForm)
-	b.form, b.limit = f, limit
+	b.form, b.limit, b.resetsFirst = f, limit, true
 	text, _ := l.session.next(b, maxPollBytes)
 	if wait && b.messages == 0 && b.resets == 0 {
 		return false

@@ -384,3 +384,44 @@ func (l *testLine) send(b *batch) (more bool) {
 		return false
 	}
 }
+
+// A batch that tells of resets apart from its messages ends where one would stand
+// between them, and the next begins with it.
+func TestResetsFirst(t *testing.T) {
+	c := newTestCore(t, limits{}, memoryLimits{messages: 2})
+	p := newPeer(t, c)
+	p.send(`{"id":1,"command":"subscribe","channel":"a"}`)
+	for range 2 {
+		publish(t, c.broker, "a", "0")
+	}
+	f := &dropping{after: 1, drop: func() {
+		for range 3 {
+			publish(t, c.broker, "a", "1")
+		}
+	}}
+	p.batch.form, p.batch.resetsFirst = f, true
+	text, more := p.session.next(&p.batch, 1<<20)
+	if p.batch.messages != 1 || p.batch.resets != 0 || !more || p.batch.position.seq != 1 {
+		t.Errorf("%d messages, %d resets, position %v, more %v in %s", p.batch.messages, p.batch.resets, p.batch.position, more, text)
+	}
+	text, more = p.session.next(&p.batch, 1<<20)
+	if p.batch.messages != 2 || p.batch.resets != 1 || more || p.batch.position.seq != 5 {
+		t.Errorf("%d messages, %d resets, position %v, more %v in %s", p.batch.messages, p.batch.resets, p.batch.position, more, text)
+	}
+}
+
+// dropping is a form that has the log drop what comes next, when it has written some
+// messages.
+type dropping struct {
+	after int
+	drop  func()
+}
+
+func (f *dropping) message(text []byte, _ Position, line []byte) []byte {
+	if f.after--; f.after == 0 {
+		f.drop()
+	}
+	return append(text, line...)
+}
+
+func (f *dropping) reset(text []byte, _ protocol.Reset) []byte { return text }

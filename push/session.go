@@ -24,20 +24,21 @@ type session struct {
 	core *core
 	line carrier
 
-	// For the transport's goroutine alone, in which receive is called:
-	grant Grant
-	known bool   // has shown who it is, or need not
-	from  string // the client's address
-	fatal *ending
-
+	// What a delivery touches stands together.
 	mu      sync.Mutex
-	user    string
+	busy    bool // with a text of commands: nothing leaves between them
+	closed  bool
 	readers []*reader
 	replies []byte // lines of JSON, each ended by a line feed
-	busy    bool   // with a text of commands: nothing leaves between them
-	closed  bool
+	user    string
+
+	// For the transport's goroutine alone, in which receive is called:
 	rate    bucket
 	refused int // commands in a row that were refused for coming too fast
+	grant   Grant
+	known   bool   // has shown who it is, or need not
+	from    string // the client's address
+	fatal   *ending
 
 	deadline deadline // under the lock of the core's deadlines
 }

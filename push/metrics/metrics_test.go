@@ -13,8 +13,12 @@ import (
 )
 
 func ask(srv *push.Server, method, path, body string) string {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if strings.HasPrefix(body, "[") {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	w := httptest.NewRecorder()
-	srv.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(body)))
+	srv.ServeHTTP(w, r)
 	answer, _ := io.ReadAll(w.Result().Body)
 	return string(answer)
 }
@@ -25,6 +29,7 @@ func TestAttach(t *testing.T) {
 	metrics.Attach(srv)
 	ask(srv, "POST", "/channels/a", "12345")
 	ask(srv, "POST", "/channels/a", "1234")
+	ask(srv, "POST", "/channels", `[{"channel":"a","data":1,"key":"k"},{"channel":"a","data":1,"key":"k"}]`)
 	ask(srv, "POST", "/channels/a", "123456")
 	ask(srv, "POST", "/channels/%01", "1")
 	ask(srv, "GET", "/poll?channel=a&wait=0", "")
@@ -32,8 +37,8 @@ func TestAttach(t *testing.T) {
 	ask(srv, "GET", "/poll?channel=a&wait=0&since=garbage", "")
 	got := ask(srv, "GET", "/metrics", "")
 	for _, want := range []string{
-		"duplex_messages_published_total 2\n",
-		"duplex_bytes_published_total 13\n", // as JSON
+		"duplex_messages_published_total 3\n",
+		"duplex_bytes_published_total 14\n", // as JSON
 		"duplex_messages_refused_total{code=\"102\"} 1\n",
 		"duplex_messages_refused_total{code=\"105\"} 1\n",
 		"duplex_messages_delivered_total{transport=\"poll\"} 2\n",
