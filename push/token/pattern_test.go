@@ -93,7 +93,8 @@ func FuzzPattern(f *testing.F) {
 	f.Add(`\**`, "*a")
 	f.Add("*ab*ab", "abab")
 	f.Fuzz(func(t *testing.T, text, channel string) {
-		if len(text) > 20 || len(channel) > 20 {
+		// slowMatch tries everything: its time doubles with each star.
+		if len(text) > 20 || len(channel) > 20 || strings.Count(text, "*") > 5 {
 			return
 		}
 		p, err := ParsePatterns([]string{text}, "u")
