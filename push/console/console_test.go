@@ -132,8 +132,8 @@ func open(t *testing.T, browser context.Context, name, url string) *page {
 			if err != nil {
 				return
 			}
-			// That the server cannot be reached is a part of the test.
-			reach := m.Source == "network" || strings.Contains(m.Text, "WebSocket connection")
+			// That the server cannot be reached, or lets nobody in, is a part of the test.
+			reach := m.Source == "network" || strings.Contains(m.Text, "WebSocket connection") || strings.HasPrefix(m.Text, "Access to fetch")
 			if !reach && (m.Type == chromedp.ConsoleException || m.Type == chromedp.ConsoleError || m.Source == "security") {
 				t.Errorf("tab %s: %s: %s", name, m.Type, m.Text)
 			}
