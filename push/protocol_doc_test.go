@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/duplexgo/duplex/push/protocol"
@@ -167,6 +168,7 @@ func TestRequestsOfTheDocument(t *testing.T) {
 				known.match(t, string(got), answer)
 			}
 			resp.Body.Close()
+			synctest.Wait() // until the server knows that the reader has gone
 		}
 	})
 }

@@ -251,7 +251,7 @@ func TestBenchTLS(t *testing.T) {
 	if got := runBench(t, url); got.code != exitFailure || !strings.Contains(got.stderr, "certificate is not trusted") {
 		t.Errorf("exit code %d, stderr %q", got.code, got.stderr)
 	}
-	for _, args := range [][]string{{"--in-flight", "4"}, {"--rate", "200"}, {"--size", "300KiB", "--binary"}} {
+	for _, args := range [][]string{{"--in-flight", "4"}, {"--rate", "200"}, {"--size", "300KiB", "--binary", "--duration", "2s"}} {
 		if got := runBench(t, url, append(args, "--insecure", "--max-errors", "0")...); got.code != exitOK || !strings.Contains(got.stdout, "4 of 4 opened, 0 lost") {
 			t.Errorf("%q: exit code %d, stderr %q\n%s", args, got.code, got.stderr, got.stdout)
 		}
