@@ -61,7 +61,7 @@ type AcceptOptions struct {
 // If it returns an error, the handler should return: it has answered the request,
 // as a [*HandshakeError] tells, or the connection is gone. The statuses are:
 //
-//	400  the request's key, subprotocols or body are wrong
+//	400  the request's key, subprotocols, extensions or body are wrong
 //	403  a page of this origin may not connect
 //	405  the method is not GET
 //	426  the request does not ask for a WebSocket of version 13
@@ -100,7 +100,7 @@ func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, set func()
 		stream.Close()
 		return nil, fmt.Errorf("websocket: accept: writing the answer: %w", err)
 	}
-	return newConn(stream, set(), resp.subprotocol, buffered), nil
+	return newConn(stream, set().with(resp.agreed), resp.subprotocol, buffered), nil
 }
 
 // check decides about a request, in the order in which a client can mend what is
@@ -114,7 +114,7 @@ func check(r *http.Request, o *AcceptOptions) (resp response, err error) {
 	if err := checkUpgrade(r); err != nil {
 		return resp, err
 	}
-	key, offered, err := parseRequest(r)
+	key, offered, extensions, err := parseRequest(r)
 	if err != nil {
 		return resp, refusal(http.StatusBadRequest, "%v", err)
 	}
@@ -124,6 +124,7 @@ func check(r *http.Request, o *AcceptOptions) (resp response, err error) {
 	return response{
 		key:         key,
 		subprotocol: handshake.SelectSubprotocol(o.Subprotocols, offered),
+		agreed:      acceptExtensions(o.Extensions, extensions),
 		own:         o.Header,
 	}, nil
 }
@@ -136,6 +137,9 @@ func checkOptions(o *AcceptOptions) (handshake.Origins, error) {
 	}
 	if err := handshake.CheckHeader(o.Header); err != nil {
 		return handshake.Origins{}, fmt.Errorf("AcceptOptions.Header: %w", err)
+	}
+	if err := checkExtensions(o.Extensions); err != nil {
+		return handshake.Origins{}, err
 	}
 	return handshake.ParseOrigins(o.Origins)
 }
@@ -161,15 +165,17 @@ func checkUpgrade(r *http.Request) error {
 }
 
 // parseRequest reads the rest of the client's handshake. RFC 6455, 4.2.1.
-func parseRequest(r *http.Request) (key string, offered []string, err error) {
+func parseRequest(r *http.Request) (key string, offered []string, extensions []handshake.Extension, err error) {
 	if key, err = handshake.Key(r.Header); err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	if r.ContentLength != 0 {
-		return "", nil, errors.New("the handshake must not have a body: what follows it are frames")
+		return "", nil, nil, errors.New("the handshake must not have a body: what follows it are frames")
 	}
-	offered, err = handshake.Subprotocols(r.Header)
-	return key, offered, err
+	if offered, err = handshake.Subprotocols(r.Header); err == nil {
+		extensions, err = handshake.Extensions(r.Header)
+	}
+	return key, offered, extensions, err
 }
 
 // refuse answers the request with an error of a *HandshakeError's status.
@@ -201,6 +207,7 @@ func setRefusalHeader(h http.Header, status, protoMajor int) {
 type response struct {
 	key         string
 	subprotocol string      // "": none
+	agreed      *agreed     // nil: no extensions
 	header      http.Header // set by middleware, not checked
 	own         http.Header // AcceptOptions.Header, checked
 }
@@ -212,6 +219,10 @@ func (r response) append(b []byte) []byte {
 	if r.subprotocol != "" {
 		b = append(b, "\r\nSec-WebSocket-Protocol: "...)
 		b = append(b, r.subprotocol...)
+	}
+	if r.agreed != nil {
+		b = append(b, "\r\nSec-WebSocket-Extensions: "...)
+		b = append(b, r.agreed.header...)
 	}
 	b = append(b, "\r\n"...)
 	h := handshake.AnswerHeader(r.header)

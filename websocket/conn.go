@@ -15,10 +15,28 @@ type MessageType uint8
 const (
 	Text   = MessageType(wire.OpText)   // UTF-8
 	Binary = MessageType(wire.OpBinary) // any bytes
+
+	// Uncompressed is a flag: a message of the type Text|Uncompressed is a text that
+	// is not to be compressed, because it holds a secret beside what others have
+	// written, or because it is compressed already. Messages that come never have it.
+	// See [Deflate].
+	Uncompressed MessageType = 0x80
 )
 
 // String returns "text" or "binary".
-func (t MessageType) String() string { return wire.Opcode(t).String() }
+func (t MessageType) String() string { return t.opcode().String() }
+
+func (t MessageType) base() MessageType   { return t &^ Uncompressed }
+func (t MessageType) uncompressed() bool  { return t&Uncompressed != 0 }
+func (t MessageType) opcode() wire.Opcode { return wire.Opcode(t.base()) }
+
+// valid reports whether messages of this type can be sent.
+func (t MessageType) valid() bool { return t.base() == Text || t.base() == Binary }
+
+// frame returns a frame of a message of this type.
+func (t MessageType) frame(first, last bool) Frame {
+	return Frame{Type: t.base(), First: first, Last: last, Uncompressed: t.uncompressed()}
+}
 
 // A Stream is what a connection runs over once its opening handshake is done:
 // bytes in order, both ways. A [net.Conn] is one; so is anything that reads,
@@ -39,9 +57,15 @@ type Stream interface {
 // Options are the settings of a connection that servers and clients share. A nil
 // *Options and the zero value are good: every limit is on.
 type Options struct {
+	// Extensions are those that are negotiated, [Deflate] for example. A client
+	// offers them in this order; a server takes those that are offered, in the
+	// client's order. [Conn.Extensions] tells what came of it. Without an opening
+	// handshake, as in [Server] and [Client], there are none. RFC 6455, 9.
+	Extensions []Extension
+
 	// MaxMessage is the longest message that is received, in bytes. A longer one
-	// ends the connection with 1009 as soon as a header declares it, and Read
-	// returns [ErrMessageTooBig]. Default 1 MiB; negative: no limit, which lets
+	// ends the connection with 1009 as soon as a header declares it, or once it has
+	// been decompressed so far, and Read returns [ErrMessageTooBig]. Default 1 MiB; negative: no limit, which lets
 	// the peer fill memory unless messages are taken by [Conn.Reader].
 	MaxMessage int64
 
@@ -148,10 +172,11 @@ type Conn struct {
 	subprotocol string
 	parking     parking // of a Handler's connection
 
-	in     *in // nil: a parked connection that waits between two messages
-	out    out
-	pinger pinger
-	ending ending
+	in       *in       // nil: a parked connection that waits between two messages
+	decoders *decoders // nil: no message has passed one; the one who reads owns them
+	out      out
+	pinger   pinger
+	ending   ending
 }
 
 // settings are what does not change in a connection's life. The connections of a
@@ -161,6 +186,7 @@ type settings struct {
 	server   bool
 	handler  *Handler // whose callbacks get the messages; nil: the application reads
 	registry *Registry
+	agreed   *agreed // nil: no extensions
 }
 
 // Server returns the server's end of a connection whose opening handshake is

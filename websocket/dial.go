@@ -116,6 +116,9 @@ func newDialing(rawURL string, o *DialOptions) (*dialing, error) {
 			return nil, fmt.Errorf("DialOptions.Host %q: %w", o.Host, err)
 		}
 	}
+	if err := checkExtensions(o.Extensions); err != nil {
+		return nil, err
+	}
 	d.build()
 	var b bytes.Buffer
 	if err := d.request.Write(&b); err != nil {
@@ -190,6 +193,9 @@ func (d *dialing) build() {
 	h["Sec-WebSocket-Key"] = []string{d.key}
 	if len(o.Subprotocols) > 0 {
 		h["Sec-WebSocket-Protocol"] = []string{strings.Join(o.Subprotocols, ", ")}
+	}
+	if offers := offerExtensions(o.Extensions); offers != "" {
+		h["Sec-WebSocket-Extensions"] = []string{offers}
 	}
 	d.request = &http.Request{
 		Method:     http.MethodGet,
@@ -278,7 +284,7 @@ func (d *dialing) secured(ctx context.Context, c net.Conn) (*tls.Conn, error) {
 // ctx closes c, which ends a waiting Read or Write of any kind of net.Conn.
 func (d *dialing) handshake(ctx context.Context, c net.Conn) (*Conn, *http.Response, error) {
 	stop := context.AfterFunc(ctx, func() { cut(c) })
-	subprotocol, br, resp, err := d.exchange(c)
+	subprotocol, extensions, br, resp, err := d.exchange(c)
 	if !stop() && err == nil {
 		err = ctx.Err() // c is closed, or will be
 	}
@@ -286,7 +292,8 @@ func (d *dialing) handshake(ctx context.Context, c net.Conn) (*Conn, *http.Respo
 		return nil, resp, err
 	}
 	buffered, _ := br.Peek(br.Buffered())
-	return newConn(c, &settings{Options: d.options.Options.withDefaults()}, subprotocol, buffered), resp, nil
+	v := &settings{Options: d.options.Options.withDefaults(), agreed: extensions}
+	return newConn(c, v, subprotocol, buffered), resp, nil
 }
 
 // cut closes c at once. A TLS connection would first say goodbye, which can
@@ -300,14 +307,14 @@ func cut(c net.Conn) {
 
 // exchange sends the request and judges the answer. Bytes after the answer are
 // left in br.
-func (d *dialing) exchange(c net.Conn) (subprotocol string, br *bufio.Reader, resp *http.Response, err error) {
+func (d *dialing) exchange(c net.Conn) (subprotocol string, extensions *agreed, br *bufio.Reader, resp *http.Response, err error) {
 	if _, err := c.Write(d.bytes); err != nil {
-		return "", nil, nil, err
+		return "", nil, nil, nil, err
 	}
 	limited := &limitedReader{r: c, n: maxAnswer}
 	br = bufio.NewReader(limited)
 	if resp, err = readAnswer(br, limited, d.request); err != nil {
-		return "", nil, nil, err
+		return "", nil, nil, nil, err
 	}
 	if t, ok := c.(*tls.Conn); ok {
 		state := t.ConnectionState()
@@ -319,13 +326,16 @@ func (d *dialing) exchange(c net.Conn) (subprotocol string, br *bufio.Reader, re
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		limited.n += maxErrorBody * 2 // and what its coding adds
 		said := keepBody(resp)
-		return "", nil, resp, &HandshakeError{Status: resp.StatusCode, Msg: advice(resp, said)}
+		return "", nil, nil, resp, &HandshakeError{Status: resp.StatusCode, Msg: advice(resp, said)}
 	}
 	subprotocol, err = handshake.CheckAnswer(resp.Header, d.key, d.options.Subprotocols)
-	if err != nil {
-		return "", nil, resp, &HandshakeError{Status: resp.StatusCode, Msg: err.Error()}
+	if err == nil {
+		extensions, err = confirmExtensions(d.options.Extensions, resp.Header)
 	}
-	return subprotocol, br, resp, nil
+	if err != nil {
+		return "", nil, nil, resp, &HandshakeError{Status: resp.StatusCode, Msg: err.Error()}
+	}
+	return subprotocol, extensions, br, resp, nil
 }
 
 // A timeoutError is the end of HandshakeTimeout.

@@ -58,13 +58,14 @@ type Handler struct {
 type handling struct {
 	once     sync.Once
 	settings *settings
+	extended map[string]*settings // those of connections with extensions, by their answer
 	wheel    wheel
 	temper   temper
 	turns    sync.Pool // of those who are alone with a connection
 
-	mu    sync.Mutex
-	loops []*loop // nil: no connection is parked there
-	next  int     // the number of the next connection
+	mu    sync.Mutex // also of extended
+	loops []*loop    // nil: no connection is parked there
+	next  int        // the number of the next connection
 }
 
 // keepMessage is the largest buffer for messages that is kept between them.

@@ -36,7 +36,8 @@ type in struct {
 	loan   loan // what buf is a slice of, unless it is its own
 	r, w   int
 	dec    wire.Decoder
-	err    error // the first that ended receiving; every later call returns it
+	rules  *settings // that dec is made of
+	err    error     // the first that ended receiving; every later call returns it
 
 	typ      MessageType // of the message in hand
 	open     bool        // there is one: begun, and its end has not been told
@@ -46,6 +47,13 @@ type in struct {
 	stopped  bool        // a context stopped the last call; Reader goes on with the message
 	skipping bool        // what is left of the message is thrown away
 	reader   *messageReader
+
+	// With extensions; see decode.go.
+	passes  uint16    // the Decoders that the message in hand passes
+	pending bool      // they have not put out all of the frame in hand
+	ahead   int       // how many bytes at r are unmasked and still to be decoded
+	total   int64     // bytes of the message that have come out of them
+	text    wire.UTF8 // the message, where it is one
 
 	watch watch
 	reads atomic.Uint64 // odd while something waits in the stream's Read; see pinger
@@ -57,7 +65,7 @@ type stoppable interface{ SetReadDeadline(time.Time) error }
 // newIn returns the receiving half of a connection whose application or whose own
 // goroutine reads.
 func newIn(c *Conn, buffered []byte) *in {
-	in := &in{c: c, dec: c.settings.decoder()}
+	in := &in{c: c, dec: c.settings.decoder(), rules: c.settings}
 	if s, ok := c.stream.(stoppable); ok && s.SetReadDeadline(time.Time{}) == nil {
 		in.source, in.watch.source = c.stream, s
 		in.lender, _ = c.stream.(*netpoll.Blocking)
@@ -70,7 +78,9 @@ func newIn(c *Conn, buffered []byte) *in {
 }
 
 // newParkedIn returns the receiving half of a connection that a turn reads.
-func newParkedIn(c *Conn) *in { return &in{c: c, dec: c.settings.decoder()} }
+func newParkedIn(c *Conn) *in {
+	return &in{c: c, dec: c.settings.decoder(), rules: c.settings}
+}
 
 // between reports whether there is nothing to remember: no message in hand, and
 // nothing read of the next one.
@@ -80,13 +90,19 @@ func (in *in) between() bool {
 
 // decoder returns the rules for what is received.
 func (s *settings) decoder() wire.Decoder {
-	return wire.Decoder{
+	d := wire.Decoder{
 		Server:       s.server,
 		MaxFrame:     s.MaxFrame,
 		MaxMessage:   s.MaxMessage,
 		MaxFragments: s.MaxFragments,
 		AnyText:      s.AnyText,
 	}
+	if a := s.agreed; a != nil {
+		d.Rsv, d.FrameRsv = a.rsv, a.frameRsv
+		d.MaxFrame, d.MaxMessage = wireSlack(s.MaxFrame), wireSlack(s.MaxMessage)
+		d.AnyText = true // what comes out of the Decoders is checked
+	}
+	return d
 }
 
 // keep makes a copy of bytes that have been read what is still to be used.
@@ -234,7 +250,7 @@ func (in *in) take(t *turn) (MessageType, []byte, error) {
 // whole returns the next message as it lies in buf, if that is one frame and all
 // of it is there after one read at most.
 func (in *in) whole() (typ MessageType, p []byte, ok bool, err error) {
-	if in.open || in.control != 0 {
+	if in.open || in.control != 0 || in.rules.agreed != nil {
 		return 0, nil, false, nil
 	}
 	if in.r == in.w {
@@ -270,7 +286,9 @@ func (in *in) ready() bool {
 // rest appends what is left of the message in hand to b, where it begins at start.
 func (in *in) rest(b []byte, start int) ([]byte, error) {
 	for {
-		b = slices.Grow(b, in.room(len(b)-start))
+		if in.rules.agreed == nil || cap(b)-len(b) < minRoom {
+			b = slices.Grow(b, in.room(len(b)-start))
+		}
 		n, err := in.read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
 		switch err {
@@ -283,11 +301,17 @@ func (in *in) rest(b []byte, start int) ([]byte, error) {
 	}
 }
 
+// minRoom is how much room Decoders get for their output at least.
+const minRoom = 512
+
 // room returns how much memory to have ready for a message of which size bytes
 // have come: what is in buf of its frame, and else as much again as has come.
 // What a header declares is never believed.
 func (in *in) room(size int) int {
 	more := max(in.w-in.r, size, smallBuffer)
+	if in.rules.agreed != nil {
+		return more // what comes out of Decoders has no length that is known
+	}
 	return int(min(in.dec.Remaining(), int64(more)))
 }
 
@@ -312,6 +336,9 @@ func (in *in) next(keep bool) error {
 
 // skip throws away a piece of the message in hand, at its end the message.
 func (in *in) skip() error {
+	if in.rules.agreed != nil {
+		return in.skipDecoded()
+	}
 	err := in.payload()
 	if err == io.EOF {
 		in.skipping = false
@@ -331,6 +358,9 @@ func (in *in) skip() error {
 // read puts the next bytes of the message in hand into p. At its end it returns
 // io.EOF, and there is no message in hand any more.
 func (in *in) read(p []byte) (n int, err error) {
+	if in.rules.agreed != nil {
+		return in.decoded(p)
+	}
 	if err := in.payload(); err != nil {
 		return 0, err
 	}
@@ -392,6 +422,9 @@ func (in *in) frame() error {
 			in.control = h.Opcode
 		case h.Opcode != wire.OpContinuation:
 			in.open, in.typ = true, MessageType(h.Opcode)
+		}
+		if in.control == 0 && in.rules.agreed != nil {
+			return in.begin(h)
 		}
 	}
 	if in.control == 0 {

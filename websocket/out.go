@@ -42,6 +42,8 @@ type out struct {
 	backlog *backlog       // messages that wait for the batch to leave
 	aside   *aside         // what most connections never need; see rare
 
+	encoders *encoders // nil: no message has passed one
+
 	busy    bool        // somebody writes to the stream
 	first   bool        // a frame that did not fit into the batch waits for it to leave
 	flusher bool        // a goroutine writes batches for which nobody waits
@@ -96,7 +98,11 @@ func (o *out) init(c *Conn) {
 }
 
 // frame sends a data frame; w is the message it is a fragment of, or nil.
-func (o *out) frame(ctx context.Context, h wire.Header, p []byte, w *messageWriter) error {
+func (o *out) frame(ctx context.Context, f Frame, p []byte, w *messageWriter) error {
+	h := wire.Header{Fin: f.Last}
+	if f.First {
+		h.Opcode = wire.Opcode(f.Type)
+	}
 	h = o.masked(h, len(p))
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -106,6 +112,21 @@ func (o *out) frame(ctx context.Context, h wire.Header, p []byte, w *messageWrit
 	}
 	if w != nil {
 		o.hold(w, h.Fin)
+	}
+	if a := o.c.settings.agreed; a != nil {
+		var skip uint16
+		if f.First {
+			skip = a.skips(f, len(p))
+		} else {
+			skip = w.skip
+		}
+		if w != nil {
+			w.skip = skip
+		}
+		s := scratches.Get().(*scratch)
+		defer s.release()
+		h.Rsv, p = o.encode(s, f, p, skip)
+		h.Length = int64(len(p))
 	}
 	switch {
 	case o.c.socket() != nil:
@@ -410,6 +431,7 @@ func (o *out) broke(err error) {
 	if o.aside != nil && o.aside.timer != nil {
 		o.aside.timer.Stop()
 	}
+	o.dropEncoders()
 	o.unstick()
 	o.change()
 }

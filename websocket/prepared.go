@@ -3,7 +3,9 @@ package websocket
 import (
 	"context"
 	"iter"
+	"sync"
 
+	"github.com/duplexgo/duplex/websocket/internal/flate"
 	"github.com/duplexgo/duplex/websocket/wire"
 )
 
@@ -13,16 +15,57 @@ type Prepared struct {
 	typ   MessageType
 	frame []byte // as a server sends it; its capacity is its length
 	head  int    // how much of frame is the header
+
+	mu     sync.Mutex
+	packed *[flate.MaxBits + 1]*Prepared // compressed, by the bits of the window; itself where that does not pay
 }
 
-// Prepare encodes a message. p is copied. A type that is neither Text nor Binary
+// Prepare encodes a message. p is copied. It is compressed when it is first sent on
+// a connection that compresses, once for each size of window. A type that is neither Text nor Binary
 // is an error of every call that the message is given to; that Text is UTF-8 is
 // not checked.
 func Prepare(t MessageType, p []byte) *Prepared {
-	h := wire.Header{Fin: true, Opcode: wire.Opcode(t), Length: int64(len(p))}
+	return prepare(t, 0, p)
+}
+
+func prepare(t MessageType, rsv uint8, p []byte) *Prepared {
+	h := wire.Header{Fin: true, Rsv: rsv, Opcode: t.opcode(), Length: int64(len(p))}
 	m := &Prepared{typ: t, head: h.Size()}
 	m.frame = append(h.Append(make([]byte, 0, m.head+len(p))), p...)
 	return m
+}
+
+// deflated returns the message compressed for a window of that size, with nothing
+// before it, or nil where it would be no shorter. It is compressed once.
+func (m *Prepared) deflated(bits int) *Prepared {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.packed == nil {
+		m.packed = new([flate.MaxBits + 1]*Prepared)
+	}
+	packed := m.packed[bits]
+	if packed == nil {
+		packed = m.deflate(bits)
+		m.packed[bits] = packed
+	}
+	if packed == m {
+		return nil
+	}
+	return packed
+}
+
+func (m *Prepared) deflate(bits int) *Prepared {
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	d := flate.NewDeflater(bits)
+	defer d.Release()
+	d.Reset(nil)
+	b := d.Deflate(s.halves[0], m.payload())
+	s.halves[0] = b
+	if b = b[:len(b)-len(flate.Tail)]; len(b) >= len(m.payload()) && len(b) > 1 {
+		return m
+	}
+	return prepare(m.typ, wire.Rsv1, b)
 }
 
 // payload returns the message's bytes, which must not be changed.
@@ -40,7 +83,7 @@ func (m *Prepared) batch() *batch {
 // copies nothing of a large one. A client has to mask each message for itself, and
 // gains nothing.
 func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
-	if m.typ != Text && m.typ != Binary || !c.settings.server {
+	if !m.typ.valid() || !c.settings.shares() {
 		return c.Write(ctx, m.typ, m.payload())
 	}
 	return c.out.prepared(ctx, m)
@@ -66,6 +109,7 @@ func (o *out) prepared(ctx context.Context, m *Prepared) error {
 		o.join(m)
 		return o.flush(o.round)
 	}
+	m = o.fit(m)
 	return o.lead(func() error { return o.write(m.frame) })
 }
 

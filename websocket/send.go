@@ -73,7 +73,7 @@ const keepBacklog = 16
 // the message nil does not say: a connection that ends takes with it what waits,
 // unless it ends by Close, before whose close frame it is sent.
 func (c *Conn) Send(m *Prepared) error {
-	if m.typ != Text && m.typ != Binary {
+	if !m.typ.valid() {
 		return errMessageType
 	}
 	c.out.mu.Lock()
@@ -113,9 +113,14 @@ func (o *out) passes(m *Prepared) bool {
 // join puts a message into the batch. A large one that is the first there is not
 // copied.
 func (o *out) join(m *Prepared) {
+	if m.typ.valid() && !o.c.settings.shares() || !o.c.settings.server {
+		o.gatherMessage(m)
+		return
+	}
+	if m.typ.valid() { // else a close frame
+		m = o.fit(m)
+	}
 	switch {
-	case !o.c.settings.server:
-		o.gather(o.masked(wire.Header{Fin: true, Opcode: wire.Opcode(m.typ)}, len(m.payload())), m.payload())
 	case o.batch == nil && len(m.frame) > gatherSize:
 		o.batch = m.batch()
 	default:

@@ -297,6 +297,9 @@ func (t *turn) lend(c *Conn) *in {
 		in = t.in
 	}
 	in.c, in.source, in.desk = c, &t.from, t.desk
+	if in.rules != c.settings { // of another connection, and between two messages
+		in.rules, in.dec = c.settings, c.settings.decoder()
+	}
 	return in
 }
 

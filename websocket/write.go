@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"sync"
-
-	"github.com/duplexgo/duplex/websocket/wire"
 )
 
 var errMessageType = errors.New("websocket: write: the type of a message is Text or Binary")
@@ -21,10 +19,10 @@ var errMessageType = errors.New("websocket: write: the type of a message is Text
 //
 // Text must be UTF-8. That is not checked here: the peer would close with 1007.
 func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
-	if t != Text && t != Binary {
+	if !t.valid() {
 		return errMessageType
 	}
-	return c.out.frame(ctx, wire.Header{Fin: true, Opcode: wire.Opcode(t)}, p, nil)
+	return c.out.frame(ctx, t.frame(true, true), p, nil)
 }
 
 // Writer sends a message whose bytes come little by little. They are gathered,
@@ -36,7 +34,7 @@ func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 // wait. ctx bounds the wait for the line up to then. A message that cannot be
 // finished leaves nothing but [Conn.CloseNow].
 func (c *Conn) Writer(ctx context.Context, t MessageType) (io.WriteCloser, error) {
-	if t != Text && t != Binary {
+	if !t.valid() {
 		return nil, errMessageType
 	}
 	c.out.mu.Lock()
@@ -44,18 +42,20 @@ func (c *Conn) Writer(ctx context.Context, t MessageType) (io.WriteCloser, error
 	if err := c.out.failed(); err != nil {
 		return nil, err
 	}
-	return &messageWriter{c: c, ctx: ctx, opcode: wire.Opcode(t)}, nil
+	return &messageWriter{c: c, ctx: ctx, typ: t, first: true}, nil
 }
 
 type messageWriter struct {
 	c   *Conn
 	ctx context.Context
 
-	mu     sync.Mutex
-	opcode wire.Opcode // of the next frame
-	loan   *[smallBuffer]byte
-	n      int // how much of loan is used
-	err    error
+	mu    sync.Mutex
+	typ   MessageType
+	first bool   // no frame has been sent
+	skip  uint16 // Encoders that the message does not pass
+	loan  *[smallBuffer]byte
+	n     int // how much of loan is used
+	err   error
 }
 
 var errWriterClosed = errors.New("websocket: write: this writer has been closed; call Writer for another message")
@@ -113,11 +113,11 @@ func (w *messageWriter) flush(fin bool) error {
 
 func (w *messageWriter) frame(fin bool, p []byte) error {
 	ctx := w.ctx
-	if w.opcode == wire.OpContinuation {
+	if !w.first {
 		ctx = context.Background() // the line is held; only the connection's end can stop it
 	}
-	err := w.c.out.frame(ctx, wire.Header{Fin: fin, Opcode: w.opcode}, p, w)
-	w.opcode = wire.OpContinuation
+	err := w.c.out.frame(ctx, w.typ.frame(w.first, fin), p, w)
+	w.first = false
 	if err != nil {
 		w.end(err)
 	}

@@ -11,6 +11,7 @@ package wire
 type Decoder struct {
 	Server       bool  // frames come from a client: they must be masked (5.1)
 	Rsv          uint8 // bits that extensions claimed; allowed on the first frame of a message
+	FrameRsv     uint8 // bits that extensions claimed; allowed on every data frame
 	MaxFrame     int64 // longest payload of a data frame in bytes; 0: no limit
 	MaxMessage   int64 // longest message in bytes, on the wire; 0: no limit
 	MaxFragments int   // most frames of one message; 0: no limit
@@ -52,7 +53,7 @@ func (d *Decoder) check(h Header) error {
 	switch {
 	// RFC 6455, 5.2: "MUST be 0 unless an extension is negotiated"; RFC 7692, 6:
 	// the bit belongs to a message and stands on its first frame.
-	case h.Rsv&^d.Rsv != 0, h.Rsv != 0 && !first:
+	case h.Rsv&^(d.Rsv|d.FrameRsv) != 0, h.Rsv&^d.FrameRsv != 0 && !first, h.Rsv != 0 && control:
 		return errRsv
 	// RFC 6455, 5.2: an unknown opcode fails the connection.
 	case h.Opcode.IsReserved():

@@ -172,6 +172,9 @@ var rules = []struct {
 	// 5.6 and 8.1: text.
 	{"text with a wrong byte", Decoder{}, []frame{whole(OpText, "a\xff")}, errText, true},
 	{"masked text with a wrong byte", Decoder{Server: true}, []frame{whole(OpText, "a\xff").masked()}, errText, true},
+	{"RSV2 claimed for every frame", Decoder{Rsv: Rsv1, FrameRsv: Rsv2}, []frame{more(OpText, "a").rsv(Rsv1 | Rsv2), whole(OpContinuation, "b").rsv(Rsv2), whole(OpText, "c")}, nil, false},
+	{"RSV2 claimed for every frame, on a ping", Decoder{FrameRsv: Rsv2}, []frame{whole(OpPing, "").rsv(Rsv2)}, errRsv, false},
+	{"RSV2 claimed for every frame, RSV1 on a continuation", Decoder{Rsv: Rsv1, FrameRsv: Rsv2}, []frame{more(OpText, "a"), whole(OpContinuation, "b").rsv(Rsv1 | Rsv2)}, errRsv, false},
 	{"text that ends within a character", Decoder{}, []frame{whole(OpText, "\xe2\x82")}, errText, true},
 	{"fragmented text, wrong byte before its end", Decoder{}, []frame{more(OpText, "a"), more(OpContinuation, "\xff")}, errText, true},
 	{"fragmented text, wrong across fragments", Decoder{}, []frame{more(OpText, "\xe2"), more(OpContinuation, "(")}, errText, true},

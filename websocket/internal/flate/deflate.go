@@ -90,6 +90,12 @@ func (w *Window) Append(p []byte, bits int) {
 	w.b = append(w.b, p...)
 }
 
+// Set has the window hold these bytes, which are at most 1<<bits, and no others.
+func (w *Window) Set(p []byte, bits int) {
+	w.reserve(len(p), 1<<bits)
+	w.b = w.b[:copy(w.b[:len(p)], p)]
+}
+
 // reserve makes room for need bytes in all, twice what there was or most at the
 // most.
 func (w *Window) reserve(need, most int) {

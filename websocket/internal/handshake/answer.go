@@ -9,7 +9,7 @@ import (
 
 // CheckAnswer judges the header of a server's 101 to a request that carried key
 // and offered subprotocols, and returns the subprotocol that the server chose,
-// "" for none. RFC 6455, 4.1, second list, 2 to 6.
+// "" for none. RFC 6455, 4.1, second list, 2 to 4 and 6.
 func CheckAnswer(h http.Header, key string, offered []string) (subprotocol string, err error) {
 	switch {
 	case !isOnlyToken(h, "Upgrade", "websocket"):
@@ -19,10 +19,6 @@ func CheckAnswer(h http.Header, key string, offered []string) (subprotocol strin
 	}
 	if err := checkAccept(h.Values("Sec-WebSocket-Accept"), key); err != nil {
 		return "", err
-	}
-	// No extension is asked for, so none can be in force.
-	if values := h.Values("Sec-WebSocket-Extensions"); len(values) > 0 {
-		return "", fmt.Errorf("the server chose extensions that were not asked for: %s", quote(values[0]))
 	}
 	return chosen(h.Values("Sec-WebSocket-Protocol"), offered)
 }

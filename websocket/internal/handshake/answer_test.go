@@ -34,7 +34,6 @@ func TestCheckAnswer(t *testing.T) {
 		{"empty Accept", http.Header{"Sec-Websocket-Accept": {""}}, "", "", "does not fit"},
 		{"the key again", http.Header{"Sec-Websocket-Accept": {key}}, "", "", "does not fit"},
 		{"Accept twice", http.Header{"Sec-Websocket-Accept": {good, good}}, "", "", "more than once"},
-		{"extension", http.Header{"Sec-Websocket-Extensions": {"permessage-deflate"}}, "", "", "not asked for"},
 		{"subprotocol, none offered", http.Header{"Sec-Websocket-Protocol": {"a"}}, "", "", "none was offered"},
 		{"subprotocol not offered", http.Header{"Sec-Websocket-Protocol": {"c"}}, "a b", "", "not offered"},
 		{"subprotocol in another letter case", http.Header{"Sec-Websocket-Protocol": {"A"}}, "a b", "", "not offered"},
