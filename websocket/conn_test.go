@@ -568,6 +568,9 @@ func TestViolations(t *testing.T) {
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
 			overWays(t, func(t *testing.T, w way) {
+				if w.deflate && tc.name == "RSV1" {
+					return // it has a meaning there
+				}
 				e, peer := w.against(t, nil)
 				peer.send(peer.frame(true, wire.OpPing, "before"), peer.text("before"), tc.send)
 				e.read("before")

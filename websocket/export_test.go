@@ -1,5 +1,7 @@
 package websocket
 
+import "unsafe"
+
 // Waits is what a pong timeout is decided by: a number that changes with every
 // wait for bytes, and whether there is such a wait now. A test that sends piece by
 // piece learns from it that a piece has been read and worked on.
@@ -56,3 +58,46 @@ func (c *Conn) Unsent() int {
 
 // ControlSocket calls f with the descriptor of a parked connection.
 func (c *Conn) ControlSocket(f func(fd int) error) error { return c.socket().Control(f) }
+
+// Packed returns for how many sizes of window the message has been compressed.
+func (m *Prepared) Packed() (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, packed := range m.packed {
+		if packed != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// WindowIdle reports whether the connection has no window or compressor for what it
+// sends.
+func (c *Conn) WindowIdle() bool {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	d := c.out.encoders.list[0].(*deflater)
+	return d.kept == nil && cap(d.window.Bytes()) == 0
+}
+
+// CodecBytes returns how much memory a connection has for compression. Only for one
+// that is idle.
+func (c *Conn) CodecBytes() (n int) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if k := c.out.encoders; k != nil {
+		d := k.list[0].(*deflater)
+		n += int(unsafe.Sizeof(*k)+unsafe.Sizeof(*d)) + 16*len(k.list) + cap(d.window.Bytes())
+		if d.kept != nil {
+			n += 1 << 20
+		}
+	}
+	if k := c.decoders; k != nil {
+		d := k.list[0].(*inflater)
+		n += int(unsafe.Sizeof(*k)+unsafe.Sizeof(*d)+unsafe.Sizeof(k.between[0])) + 16*len(k.list) + cap(d.window.Bytes())
+		if d.f != nil {
+			n += 1 << 17
+		}
+	}
+	return n
+}

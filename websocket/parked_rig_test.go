@@ -115,6 +115,7 @@ type site struct {
 	host
 	t       testing.TB
 	url     string
+	offer   string                                                            // of extensions, by a peer
 	connect func(ctx context.Context, network, addr string) (net.Conn, error) // without TLS
 }
 
@@ -124,7 +125,7 @@ func (h host) run(t testing.TB, handler http.Handler) *site {
 	if h.memory {
 		s := wstest.NewServer(handler)
 		t.Cleanup(s.Close)
-		return &site{h, t, s.URL, s.Listener.DialContext}
+		return &site{host: h, t: t, url: s.URL, connect: s.Listener.DialContext}
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -224,7 +225,7 @@ func (s *site) stream() net.Conn {
 // together with the handshake.
 func (s *site) peer(t *testing.T, first ...[]byte) *raw {
 	t.Helper()
-	peer := handshaking(t, s.stream(), first...)
+	peer := offering(t, s.offer, s.stream(), first...)
 	peer.open(t)
 	return peer
 }
@@ -235,17 +236,21 @@ type way struct {
 	host
 	kind    wstest.Kind // of a Conn in memory
 	handler bool        // the end is a Handler's; else the test calls Read
+	deflate bool        // compression is agreed on: two Conns compress all, against a peer nothing is
 }
 
 var (
 	ways = []way{
-		{host{name: "Conn TCP", memory: true}, wstest.TCP, false},
-		{host{name: "Conn Bare", memory: true}, wstest.Bare, false},
-		{host{name: "Conn loopback", narrow: true}, wstest.TCP, false},
-		{host{name: "Conn TLS", tls: true, narrow: true}, wstest.TCP, false},
-		{host{name: "Handler memory", memory: true}, wstest.TCP, true},
-		{host{name: "Handler loop", narrow: true}, wstest.TCP, true},
-		{host{name: "Handler TLS", tls: true, narrow: true}, wstest.TCP, true},
+		{host{name: "Conn TCP", memory: true}, wstest.TCP, false, false},
+		{host{name: "Conn Bare", memory: true}, wstest.Bare, false, false},
+		{host{name: "Conn loopback", narrow: true}, wstest.TCP, false, false},
+		{host{name: "Conn TLS", tls: true, narrow: true}, wstest.TCP, false, false},
+		{host{name: "Handler memory", memory: true}, wstest.TCP, true, false},
+		{host{name: "Handler loop", narrow: true}, wstest.TCP, true, false},
+		{host{name: "Handler TLS", tls: true, narrow: true}, wstest.TCP, true, false},
+		{host{name: "Conn deflate", memory: true}, wstest.TCP, false, true},
+		{host{name: "Handler deflate", narrow: true}, wstest.TCP, true, true},
+		{host{name: "Handler TLS deflate", tls: true, narrow: true}, wstest.TCP, true, true},
 	}
 )
 
@@ -271,22 +276,39 @@ type end struct {
 // against returns a server's end and the peer that the test plays, a client.
 func (w way) against(t *testing.T, o *websocket.Options) (*end, *raw) {
 	t.Helper()
-	if w.memory && !w.handler {
+	if w.memory && !w.handler && !w.deflate {
 		c, peer := against(t, w.kind, true, o)
 		return &end{Conn: c, way: w, t: t}, peer
 	}
-	e, s := w.serve(t, o)
+	e, s := w.serve(t, w.extended(o, math.MaxInt))
+	if w.deflate {
+		s.offer = "permessage-deflate; client_max_window_bits"
+	}
 	peer := s.peer(t)
 	return e.await(), peer
+}
+
+// extended returns options with those of a way that compresses messages from a size on.
+func (w way) extended(o *websocket.Options, threshold int) *websocket.Options {
+	if !w.deflate {
+		return o
+	}
+	v := new(websocket.Options)
+	if o != nil {
+		*v = *o
+	}
+	v.Extensions = []websocket.Extension{&websocket.Deflate{Threshold: threshold}}
+	return v
 }
 
 // pair returns a server's end and a client.
 func (w way) pair(t *testing.T, o *websocket.Options) (e *end, client *websocket.Conn) {
 	t.Helper()
-	if w.memory && !w.handler {
+	if w.memory && !w.handler && !w.deflate {
 		client, server := pair(t, w.kind, o)
 		return &end{Conn: server, way: w, t: t}, client
 	}
+	o = w.extended(o, -1)
 	opening, s := w.serve(t, o)
 	v := new(websocket.DialOptions)
 	if o != nil {

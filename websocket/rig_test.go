@@ -212,7 +212,17 @@ const handshakeRequest = "GET / HTTP/1.1\r\nHost: server.test\r\nUpgrade: websoc
 // it the first bytes of frames.
 func handshaking(t *testing.T, stream net.Conn, first ...[]byte) *raw {
 	t.Helper()
-	if _, err := stream.Write(append([]byte(handshakeRequest), slices.Concat(first...)...)); err != nil {
+	return offering(t, "", stream, first...)
+}
+
+// offering is handshaking with an offer of extensions.
+func offering(t *testing.T, offer string, stream net.Conn, first ...[]byte) *raw {
+	t.Helper()
+	request := handshakeRequest
+	if offer != "" {
+		request = strings.TrimSuffix(request, "\r\n") + "Sec-WebSocket-Extensions: " + offer + "\r\n\r\n"
+	}
+	if _, err := stream.Write(append([]byte(request), slices.Concat(first...)...)); err != nil {
 		t.Fatal(err)
 	}
 	line, _ := stream.(*wstest.Stream)

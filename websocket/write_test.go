@@ -254,7 +254,7 @@ func TestWriter(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			overWays(t, func(t *testing.T, w way) {
 				e, peer := w.against(t, nil)
-				writer, err := e.Writer(bg, websocket.Text)
+				writer, err := e.Writer(bg, websocket.Text|websocket.Uncompressed)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -286,7 +286,7 @@ func TestWriter(t *testing.T) {
 func TestWriterHoldsTheLine(t *testing.T) {
 	overWays(t, func(t *testing.T, w way) {
 		e, peer := w.against(t, nil)
-		writer, err := e.Writer(bg, websocket.Text)
+		writer, err := e.Writer(bg, websocket.Text|websocket.Uncompressed)
 		if err != nil {
 			t.Fatal(err)
 		}
