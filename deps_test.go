@@ -25,11 +25,14 @@ import (
 const policy = `
 # The library. The wire is bytes and rules: no network, no clock, no locks.
 encoding/binary errors io math/bits strconv unicode/utf8 < websocket/wire
-std < websocket/internal/handshake websocket/internal/leak websocket/internal/netpoll
-std websocket/wire websocket/internal/handshake websocket/internal/netpoll < websocket
+# The one package of others is a compressor, and one package of ours knows it.
+std < websocket/internal/handshake websocket/internal/leak websocket/internal/netpoll websocket/internal/slowflate
+std github.com/klauspost/compress/flate < websocket/internal/flate
+encoding/binary errors sync < websocket/internal/flate/inflate.go
+std websocket/wire websocket/internal/flate websocket/internal/handshake websocket/internal/netpoll < websocket
 std websocket websocket/wire < websocket/wstest
 
-# Its users get the standard library and nothing else, its tests included: other
+# Its users get the standard library and that compressor, its tests included: other
 # peers, browsers and test helpers are for the tests of the root module.
 std websocket/... < websocket/...:test
 
@@ -207,6 +210,9 @@ func TestImportsAreChecked(t *testing.T) {
 		{"websocket/conn.go", "net/http", ""},
 		{"websocket/conn.go", own + "websocket/wire", ""},
 		{"websocket/conn.go", own + "push", "websocket/conn.go imports " + own + "push"},
+		{"websocket/conn.go", "github.com/klauspost/compress/flate", "websocket/conn.go imports github.com/klauspost/compress/flate"},
+		{"websocket/internal/flate/deflate.go", "github.com/klauspost/compress/flate", ""},
+		{"websocket/internal/flate/inflate.go", "github.com/klauspost/compress/flate", "websocket/internal/flate/inflate.go imports github.com/klauspost/compress/flate"},
 		{"websocket/conn.go", "golang.org/x/net/http/httpguts", "websocket/conn.go imports golang.org/x/net/http/httpguts"},
 		{"websocket/conn.go", own + "websocket/internal/leak", "websocket/conn.go imports " + own + "websocket/internal/leak"},
 		{"websocket/conn_test.go", own + "websocket/internal/leak", ""},

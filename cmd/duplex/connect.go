@@ -21,6 +21,7 @@ type connect struct {
 	client
 	subprotocols []string
 	binary       bool
+	compress     bool
 	limit        size
 	closeTimeout time.Duration
 
@@ -56,6 +57,7 @@ closes with another code than 1000.`,
 	c.flags(cmd)
 	cmd.Flags().StringArrayVar(&c.subprotocols, "subprotocol", nil, "ask for the subprotocol `NAME`; may be repeated, the best first")
 	cmd.Flags().BoolVar(&c.binary, "binary", false, "send lines as binary messages; they need not be UTF-8")
+	cmd.Flags().BoolVar(&c.compress, "compress", false, "offer permessage-deflate: compress messages of 128 bytes and more")
 	cmd.Flags().Var(&c.limit, "max-message", "longest message that is sent or taken")
 	cmd.Flags().DurationVar(&c.closeTimeout, "close-timeout", c.closeTimeout, "wait at most this `TIME` for the server's answer to the close")
 	return cmd
@@ -107,8 +109,12 @@ func (c *connect) dial(ctx context.Context, u *url.URL) error {
 	if c.closeTimeout <= 0 {
 		return wrongUse("--close-timeout must be more than zero, as in 5s")
 	}
+	options := websocket.Options{MaxMessage: int64(c.limit), CloseTimeout: c.closeTimeout}
+	if c.compress {
+		options.Extensions = []websocket.Extension{&websocket.Deflate{}}
+	}
 	conn, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{
-		Options:      websocket.Options{MaxMessage: int64(c.limit), CloseTimeout: c.closeTimeout},
+		Options:      options,
 		Subprotocols: c.subprotocols,
 		Header:       header,
 		Host:         host,
@@ -121,6 +127,11 @@ func (c *connect) dial(ctx context.Context, u *url.URL) error {
 	state := "connected to " + u.Redacted()
 	if p := conn.Subprotocol(); p != "" {
 		state += ", subprotocol " + p
+	}
+	if e := conn.Extensions(); e != "" {
+		state += ", extension " + e
+	} else if c.compress {
+		state += ", not compressed: the server does not do it"
 	}
 	c.state(state + "; end with ctrl-D")
 	return nil

@@ -17,7 +17,8 @@ func newEcho() *cobra.Command {
 		Long: `Run a WebSocket server for trying clients.
 
 Every path takes connections, from pages of any origin. Each message comes back
-as one frame of the same type, however it was cut into frames. SIGINT or SIGTERM
+as one frame of the same type, however it was cut into frames. Compression
+(permessage-deflate) is accepted with any parameters that a client offers. SIGINT or SIGTERM
 closes the connections with code 1001 and ends it.`,
 		Example: `  duplex echo
   duplex echo --listen 127.0.0.1:0 --max-message 64MiB
@@ -49,7 +50,11 @@ closes the connections with code 1001 and ends it.`,
 func echoHandler(limit size, open *websocket.Registry) *websocket.Handler {
 	return &websocket.Handler{
 		AcceptOptions: websocket.AcceptOptions{
-			Options:  websocket.Options{MaxMessage: int64(limit)},
+			Options: websocket.Options{
+				MaxMessage: int64(limit),
+				// Whatever a client offers is honoured, windows of 32 KiB with takeover too.
+				Extensions: []websocket.Extension{&websocket.Deflate{SendBits: 15, ReceiveBits: 15}},
+			},
 			Origins:  []string{"*"},
 			Registry: open,
 		},
