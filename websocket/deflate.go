@@ -347,15 +347,28 @@ func (d *deflater) Idle() {
 type inflater struct {
 	c      *compression
 	window flate.Window
-	f      *flate.Inflater // lent for a message
-	tail   int             // how much of the tail it has got
+	f      *flate.Inflater  // lent for a message
+	rest   *flate.Suspended // of a message that waits for more
+	tail   int              // how much of the tail it has got
+}
+
+// suspend is called when the connection is about to wait, in the middle of a message
+// perhaps.
+func (d *inflater) suspend() {
+	if d.f != nil {
+		d.rest, d.f = d.f.Suspend(), nil
+	}
 }
 
 var errInflate = &Error{Code: CloseInvalidPayload, Msg: "compressed message that cannot be decompressed"}
 
 // Decode decompresses. RFC 7692, 7.2.2.
 func (d *inflater) Decode(dst, src []byte, f Frame, end bool) (nDst, nSrc int, err error) {
-	if d.f == nil {
+	switch {
+	case d.f != nil:
+	case d.rest != nil:
+		d.f, d.rest = d.rest.Resume(), nil
+	default:
 		d.f, d.tail = flate.NewInflater(d.window.Bytes()), 0
 	}
 	nDst, nSrc, err = d.f.Inflate(dst, src)

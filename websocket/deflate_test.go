@@ -824,6 +824,25 @@ func TestDeflateMemory(t *testing.T) {
 	}
 }
 
+// A peer that stops in the middle of messages holds no decompressor.
+func TestDeflateStoppedPeer(t *testing.T) {
+	overDeflateWays(t, func(t *testing.T, w way) {
+		if w.memory {
+			return // its Read waits with a buffer
+		}
+		e, z := w.zipped(t, websocket.Deflate{}, websocket.Options{PingInterval: -1}, "permessage-deflate; client_max_window_bits")
+		text := prose(rand.New(rand.NewPCG(3, 3)), 3000)
+		frames := z.packed(wire.OpText, text)
+		for _, piece := range [][]byte{frames[:60], frames[60:400], frames[400:]} {
+			z.send(piece)
+			eventually(t, e.host, "parking", e.IsParked)
+		}
+		e.read(text)
+		z.send(z.packed(wire.OpText, text)[:200])
+		eventually(t, e.host, "suspending", func() bool { return e.IsParked() && e.Suspended() })
+	})
+}
+
 func TestDeflateNoAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")

@@ -101,3 +101,24 @@ func (c *Conn) CodecBytes() (n int) {
 	}
 	return n
 }
+
+// Suspended reports whether a parked connection waits in the middle of a compressed
+// message, and has no decompressor.
+func (c *Conn) Suspended() bool {
+	if !c.parking.claim() {
+		return false
+	}
+	suspended := false
+	if k := c.decoders; k != nil {
+		d := k.list[0].(*inflater)
+		suspended = d.f == nil && d.rest != nil
+	}
+	switch { // as ServeHTTP ends
+	case c.parking.release():
+	case c.socket() == nil:
+		go c.settings.handler.attend(c)
+	default:
+		go workAlone(c, true)
+	}
+	return suspended
+}

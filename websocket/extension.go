@@ -199,6 +199,15 @@ func (d *decoders) decode(dst, src []byte, end bool) (nDst, nSrc int, err error)
 	return n, nSrc, err
 }
 
+// suspend has Decoders give up what they have borrowed: the connection waits.
+func (d *decoders) suspend() {
+	for _, x := range d.list {
+		if x, ok := x.(interface{ suspend() }); ok {
+			x.suspend()
+		}
+	}
+}
+
 // before returns the place of the Decoder that comes before place i, -1 if none
 // does.
 func (d *decoders) before(i int) int {

@@ -605,7 +605,12 @@ func (in *in) Lend() []byte {
 }
 
 // GiveBack returns the buffer, and keeps a copy of what is in it.
-func (in *in) GiveBack() { in.keep(in.buf[in.r:in.w]) }
+func (in *in) GiveBack() {
+	in.keep(in.buf[in.r:in.w])
+	if d := in.c.decoders; d != nil {
+		d.suspend()
+	}
+}
 
 // maxEmptyReads is how often a Stream may return neither bytes nor an error.
 const maxEmptyReads = 100

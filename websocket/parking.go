@@ -173,6 +173,9 @@ func (c *Conn) repark() bool {
 		c.in = nil
 	} else {
 		in.keep(in.buf[in.r:in.w])
+		if c.decoders != nil {
+			c.decoders.suspend()
+		}
 	}
 	if c.parking.release() {
 		c.rearm()

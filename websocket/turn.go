@@ -314,6 +314,9 @@ func (t *turn) takeBack(in *in) {
 		t.recycle(p)
 	}
 	if !in.between() {
+		if c.decoders != nil {
+			c.decoders.suspend()
+		}
 		c.in = in
 		if in == t.in {
 			t.in = nil

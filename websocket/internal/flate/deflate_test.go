@@ -102,6 +102,8 @@ func BenchmarkDeflate(b *testing.B) {
 			bits       int
 			kept, none bool
 		}{
+			{"9 bits, window", 9, false, false},
+			{"9 bits, kept", 9, true, false},
 			{"12 bits, window", 12, false, false},
 			{"12 bits, kept", 12, true, false},
 			{"12 bits, no takeover", 12, false, true},

@@ -42,8 +42,9 @@ type state struct {
 	begun  bool // there has been input
 	stored int  // bytes still to come of a stored block
 
-	nLit, nDist, nCode int // of a dynamic block's tables
-	have               int // how many lengths there are
+	nLit, nDist, nCode int       // of a dynamic block's tables
+	have               int       // how many lengths there are
+	code               [19]uint8 // lengths of the code that the lengths are written in
 	lens               [320]uint8
 }
 
@@ -77,6 +78,38 @@ func (f *Inflater) Begin(window []byte) {
 	f.state = state{}
 	f.w = copy(f.out[:maxWindow], window)
 	f.r = f.w
+}
+
+// A Suspended is an Inflater that somebody else has the memory of for now.
+type Suspended struct {
+	state
+	r   int
+	out []byte // the window, and output that has not been taken
+}
+
+// Suspend gives the Inflater back, and returns what Resume makes another of that
+// goes on at the same bit: half a kilobyte, and the window as far as there is one.
+func (f *Inflater) Suspend() *Suspended {
+	from := max(0, f.r-maxWindow)
+	s := &Suspended{state: f.state, r: f.r - from, out: append([]byte(nil), f.out[from:f.w]...)}
+	f.Release()
+	return s
+}
+
+// Resume borrows an Inflater.
+func (s *Suspended) Resume() *Inflater {
+	f := inflaters.Get().(*Inflater)
+	f.state, f.r = s.state, s.r
+	f.w = copy(f.out[:], s.out)
+	switch f.step {
+	case codeLens:
+		f.ownDst.build(f.code[:], codeBits, codeEntry)
+	case fixed:
+		f.lit, f.dist = fixedTables()
+	case dynamic:
+		f.buildOwn()
+	}
+	return f
 }
 
 // Inflate takes bytes of src and puts what they stand for into dst. It has used
@@ -245,7 +278,7 @@ func (f *Inflater) counted() (more bool, err error) {
 		return false, ErrCorrupt
 	}
 	f.have = 0
-	clear(f.lens[:])
+	clear(f.code[:])
 	f.step = codeCodes
 	return true, nil
 }
@@ -258,9 +291,9 @@ func (f *Inflater) codedCode() (more bool, err error) {
 		if f.n < 3 {
 			return false, nil
 		}
-		f.lens[codeOrder[f.have]] = uint8(f.take(3))
+		f.code[codeOrder[f.have]] = uint8(f.take(3))
 	}
-	if !f.ownDst.build(f.lens[:19], codeBits, codeEntry) {
+	if !f.ownDst.build(f.code[:], codeBits, codeEntry) {
 		return false, ErrCorrupt
 	}
 	f.have = 0

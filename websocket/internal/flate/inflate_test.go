@@ -93,6 +93,34 @@ func TestInflate(t *testing.T) {
 	}
 }
 
+// An Inflater can be suspended at every byte of its input and its output.
+func TestSuspend(t *testing.T) {
+	for name, text := range texts() {
+		for _, level := range []int{stdflate.HuffmanOnly, 0, 1, 9} {
+			packed := deflated(level, nil, text[:min(len(text), 5000)])
+			s := NewInflater([]byte("a window")).Suspend()
+			var got []byte
+			dst := make([]byte, 100)
+			for i := range packed {
+				for piece := packed[i : i+1]; ; {
+					f := s.Resume()
+					n, m, err := f.Inflate(dst, piece)
+					if err != nil {
+						t.Fatalf("%s, level %d: %v", name, level, err)
+					}
+					got, piece = append(got, dst[:n]...), piece[m:]
+					if s = f.Suspend(); n < len(dst) {
+						break
+					}
+				}
+			}
+			if !bytes.Equal(got, text[:min(len(text), 5000)]) {
+				t.Errorf("%s, level %d: %d bytes %.60q", name, level, len(got), got)
+			}
+		}
+	}
+}
+
 func TestInflateBehindAWindow(t *testing.T) {
 	window := bytes.Repeat([]byte("the quick brown fox "), 2000)[:maxWindow]
 	text := append([]byte("jumps over "), window[:1000]...)
