@@ -74,6 +74,17 @@
 // away, or the connection is ended. [Conn.SendStats] counts. [Conn.Write] is for the
 // opposite case: it waits for a slow peer, and so slows its caller down.
 //
+// # Compression and other extensions
+//
+// [Options.Extensions] names what is negotiated in the opening handshake:
+//
+//	Extensions: []websocket.Extension{&websocket.Deflate{}}
+//
+// [Deflate] is permessage-deflate (RFC 7692), which browsers offer by themselves, with
+// windows as small as both ends want and not a byte of memory before the first
+// compressed message. Others can be written from outside; see [Extension] and its
+// example.
+//
 // # A client
 //
 //	c, _, err := websocket.Dial(ctx, "wss://example.com/feed", nil)
@@ -140,6 +151,8 @@
 //  3. wire.Decoder.Frame holds it to the rules of RFC 6455, 5.1 to 5.5.
 //  4. The payload goes straight into the message's slice, is unmasked there and,
 //     if it is text, checked.
+//     Of a connection that has extensions it goes through their Decoders before, as
+//     far as it has come, and what they make of it is counted and checked.
 //  5. A control frame is answered on the way. At the end of the message Read
 //     returns it, or the Handler calls back.
 //
@@ -150,6 +163,7 @@
 //     frames that gathers while another call is under way.
 //     A parked connection's frames gather until all that has come is worked on,
 //     and what its socket does not take then leaves when there is room.
+//     Extensions encode it when its turn has come.
 //  3. Pongs and a close frame gather in the same batch, in their order.
 //  4. Messages of Send gather there, too, unless the peer is slow: then they wait
 //     behind the batch, and a later Write waits behind them.
