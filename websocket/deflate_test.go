@@ -765,6 +765,44 @@ func TestDeflateThreshold(t *testing.T) {
 	})
 }
 
+// Messages of many goroutines, long ones among them, which are compressed beside the
+// others: the windows are those of the order on the wire.
+func TestDeflateManyWriters(t *testing.T) {
+	overDeflateWays(t, func(t *testing.T, w way) {
+		e, z := w.zipped(t, websocket.Deflate{SendBits: 15}, websocket.Options{PingInterval: -1}, "permessage-deflate")
+		const writers, each = 6, 30
+		want := make(map[string]int)
+		var texts [writers][]string
+		for i := range texts {
+			rng := rand.New(rand.NewPCG(uint64(i), 3))
+			for j := range each {
+				size := rng.IntN(1000)
+				if j%10 == i {
+					size = 60_000
+				}
+				text := fmt.Sprintf("%d.%d ", i, j) + prose(rng, size)
+				texts[i] = append(texts[i], text)
+				want[text]++
+			}
+			go func() {
+				for j, text := range texts[i] {
+					if err := sendSomehow(e, i+j, text); err != nil {
+						t.Errorf("writer %d: %v", i, err)
+					}
+				}
+			}()
+		}
+		z.send(z.frame(true, wire.OpPing, "meanwhile"))
+		e.reading()
+		for range writers * each {
+			got := z.receive()
+			if want[got]--; want[got] < 0 {
+				t.Fatalf("a message of %d bytes that was not sent, or not so often: %.60q", len(got), got)
+			}
+		}
+	})
+}
+
 // The window of an idle connection is given back, and the peer finds no fault.
 func TestDeflateIdle(t *testing.T) {
 	for _, handler := range []bool{false, true} {

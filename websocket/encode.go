@@ -48,15 +48,49 @@ func (a *agreed) skips(f Frame, size int) (skip uint16) {
 	return skip
 }
 
-// encode returns the RSV bits and the payload of a frame as it is sent, which may
-// lie in s. RFC 6455, 9.1: the first extension of the answer comes first.
-func (o *out) encode(s *scratch, f Frame, p []byte, skip uint16) (rsv uint8, payload []byte) {
-	a := o.c.settings.agreed
-	if skip == 1<<len(a.list)-1 {
-		return 0, p
+// encode returns the RSV bits and the payload of a frame whose turn has come, as it is
+// sent. The payload may lie in s. w is the message that it is a fragment of, or nil.
+//
+// A large frame is encoded without the mutex, as if it were being written: control
+// frames may gather meanwhile, other messages not, which have to be encoded after it.
+func (o *out) encode(s *scratch, f Frame, p []byte, w *messageWriter) (rsv uint8, payload []byte, err error) {
+	var skip uint16
+	if f.First {
+		skip = o.c.settings.agreed.skips(f, len(p))
+	} else {
+		skip = w.skip
 	}
-	k := o.encoding()
-	for i, with := range a.list {
+	if w != nil {
+		w.skip = skip
+	}
+	k := o.encoding(skip)
+	switch {
+	case k == nil:
+		return 0, p, nil
+	case len(p) <= gatherSize || o.busy || o.batch != nil:
+		rsv, p = k.encode(s, f, p, skip)
+		return rsv, p, nil
+	}
+	o.busy, o.apart = true, true
+	func() {
+		o.mu.Unlock()
+		defer func() {
+			o.mu.Lock()
+			o.busy, o.apart = false, false
+			o.change()
+		}()
+		rsv, p = k.encode(s, f, p, skip)
+	}()
+	if err = o.failed(); err != nil {
+		o.background() // what has gathered: a close frame, perhaps
+	}
+	return rsv, p, err
+}
+
+// encode passes a frame through Encoders. RFC 6455, 9.1: the first extension of the
+// answer comes first.
+func (k *encoders) encode(s *scratch, f Frame, p []byte, skip uint16) (rsv uint8, payload []byte) {
+	for i, with := range k.alarm.c.settings.agreed.list {
 		if skip&(1<<i) != 0 {
 			continue
 		}
@@ -75,8 +109,11 @@ func (o *out) encode(s *scratch, f Frame, p []byte, skip uint16) (rsv uint8, pay
 	return f.Rsv, p
 }
 
-// encoding returns the Encoders, which are in use now.
-func (o *out) encoding() *encoders {
+// encoding returns the Encoders, which are in use now, nil where all are skipped.
+func (o *out) encoding(skip uint16) *encoders {
+	if skip == 1<<len(o.c.settings.agreed.list)-1 {
+		return nil
+	}
 	k := o.encoders
 	if k == nil {
 		k = &encoders{alarm: alarm{c: o.c, do: (*Conn).encodersIdle}}
@@ -120,7 +157,7 @@ func (c *Conn) encodersIdle() {
 	k := o.encoders
 	switch {
 	case k == nil:
-	case k.used || o.writer != nil: // in the middle of a message an Encoder needs all it has
+	case k.used || o.writer != nil || o.apart: // in the middle of a message an Encoder needs all it has
 		k.used = false
 		k.start()
 	default:
@@ -157,7 +194,10 @@ func (o *out) gatherMessage(m *Prepared) {
 		s := scratches.Get().(*scratch)
 		defer s.release()
 		f := m.typ.frame(true, true)
-		h.Rsv, p = o.encode(s, f, p, a.skips(f, len(p)))
+		skip := a.skips(f, len(p))
+		if k := o.encoding(skip); k != nil {
+			h.Rsv, p = k.encode(s, f, p, skip)
+		}
 	}
 	o.gather(o.masked(h, len(p)), p)
 }
@@ -177,6 +217,14 @@ func (o *out) fit(m *Prepared) *Prepared {
 		o.encoders.list[0].(interface{ sent(p []byte) }).sent(m.payload())
 	}
 	return encoded
+}
+
+// encodeShared encodes a message that is about to be sent, before the mutex is taken:
+// fit finds that it has been.
+func (c *Conn) encodeShared(m *Prepared) {
+	if a := c.settings.agreed; a != nil && c.settings.shares() {
+		a.list[0].share(m)
+	}
 }
 
 // shares reports whether messages can be encoded once for many, and be sent without a

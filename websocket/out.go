@@ -45,6 +45,7 @@ type out struct {
 	encoders *encoders // nil: no message has passed one
 
 	busy    bool        // somebody writes to the stream
+	apart   bool        // somebody is busy encoding a frame, which goes first
 	first   bool        // a frame that did not fit into the batch waits for it to leave
 	flusher bool        // a goroutine writes batches for which nobody waits
 	listed  bool        // the loop writes the batch at the end of its events
@@ -113,19 +114,13 @@ func (o *out) frame(ctx context.Context, f Frame, p []byte, w *messageWriter) er
 	if w != nil {
 		o.hold(w, h.Fin)
 	}
-	if a := o.c.settings.agreed; a != nil {
-		var skip uint16
-		if f.First {
-			skip = a.skips(f, len(p))
-		} else {
-			skip = w.skip
-		}
-		if w != nil {
-			w.skip = skip
-		}
+	if o.c.settings.agreed != nil {
 		s := scratches.Get().(*scratch)
 		defer s.release()
-		h.Rsv, p = o.encode(s, f, p, skip)
+		var err error
+		if h.Rsv, p, err = o.encode(s, f, p, w); err != nil {
+			return err
+		}
 		h.Length = int64(len(p))
 	}
 	switch {
@@ -208,7 +203,7 @@ func (o *out) free(size int, w *messageWriter) bool {
 
 // fits reports whether a frame of size bytes may join the batch, or be the first.
 func (o *out) fits(size int) bool {
-	if o.refills() {
+	if o.refills() || o.apart {
 		return false
 	}
 	return o.batch == nil && !o.busy || size <= maxBatch-o.gathered()

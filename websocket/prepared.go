@@ -86,6 +86,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
 	if !m.typ.valid() || !c.settings.shares() {
 		return c.Write(ctx, m.typ, m.payload())
 	}
+	c.encodeShared(m)
 	return c.out.prepared(ctx, m)
 }
 

@@ -76,6 +76,7 @@ func (c *Conn) Send(m *Prepared) error {
 	if !m.typ.valid() {
 		return errMessageType
 	}
+	c.encodeShared(m)
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	return c.out.enqueue(m)
