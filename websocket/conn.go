@@ -172,11 +172,10 @@ type Conn struct {
 	subprotocol string
 	parking     parking // of a Handler's connection
 
-	in       *in       // nil: a parked connection that waits between two messages
-	decoders *decoders // nil: no message has passed one; the one who reads owns them
-	out      out
-	pinger   pinger
-	ending   ending
+	in     *in // nil: a parked connection that waits between two messages
+	out    out
+	pinger pinger
+	ending ending
 }
 
 // settings are what does not change in a connection's life. The connections of a

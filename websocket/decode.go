@@ -49,7 +49,7 @@ func (in *in) decoded(p []byte) (int, error) {
 		if err := in.unmask(); err != nil {
 			return 0, err
 		}
-		d := in.c.decoders
+		d := in.decoders
 		if d == nil {
 			d = &noDecoders
 		}
@@ -126,13 +126,13 @@ func (in *in) decodedAll() error {
 	if in.typ == Text && !in.c.settings.AnyText && !in.text.Complete() {
 		return violation(errDecodedText)
 	}
-	in.open, in.taken = false, false
+	in.open, in.taken, in.decoders = false, false, nil
 	return io.EOF
 }
 
 // begin takes the header of a data frame.
 func (in *in) begin(h wire.Header) error {
-	c, s := in.c, in.c.settings
+	s := in.c.settings
 	in.pending = true
 	first := h.Opcode != wire.OpContinuation
 	if first {
@@ -148,13 +148,14 @@ func (in *in) begin(h wire.Header) error {
 			return violation(errDecodedTooBig)
 		}
 	}
-	if in.passes != 0 && c.decoders == nil {
-		c.decoders = s.agreed.newDecoders()
+	if in.passes == 0 {
+		return nil
 	}
-	if d := c.decoders; d != nil {
-		d.passes = in.passes
-		d.frame = Frame{Type: in.typ, First: first, Last: h.Fin, Rsv: h.Rsv}
+	if in.decoders == nil {
+		in.decoders = in.c.out.decoding()
 	}
+	in.decoders.passes = in.passes
+	in.decoders.frame = Frame{Type: in.typ, First: first, Last: h.Fin, Rsv: h.Rsv}
 	return nil
 }
 
@@ -171,6 +172,18 @@ func (a *agreed) passed(rsv uint8) (passes uint16) {
 
 // noDecoders let everything through.
 var noDecoders decoders
+
+// decoding returns a connection's Decoders. They lie beside the sending half, where
+// memory is that most connections do not need.
+func (o *out) decoding() *decoders {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a := o.rare()
+	if a.decoders == nil {
+		a.decoders = o.c.settings.agreed.newDecoders()
+	}
+	return a.decoders
+}
 
 // newDecoders returns the Decoders of a connection.
 func (a *agreed) newDecoders() *decoders {

@@ -109,12 +109,20 @@ func (k *encoders) encode(s *scratch, f Frame, p []byte, skip uint16) (rsv uint8
 	return f.Rsv, p
 }
 
+// encoded returns the Encoders, nil where no message has passed one.
+func (o *out) encoded() *encoders {
+	if o.aside == nil {
+		return nil
+	}
+	return o.aside.encoders
+}
+
 // encoding returns the Encoders, which are in use now, nil where all are skipped.
 func (o *out) encoding(skip uint16) *encoders {
 	if skip == 1<<len(o.c.settings.agreed.list)-1 {
 		return nil
 	}
-	k := o.encoders
+	k := o.encoded()
 	if k == nil {
 		k = &encoders{alarm: alarm{c: o.c, do: (*Conn).encodersIdle}}
 		for _, with := range o.c.settings.agreed.list {
@@ -127,7 +135,7 @@ func (o *out) encoding(skip uint16) *encoders {
 				k.idle = max(k.idle, with.Idle)
 			}
 		}
-		o.encoders = k
+		o.rare().encoders = k
 	}
 	if k.used = true; !k.armed && k.idle > 0 {
 		k.armed, k.used = true, false
@@ -154,7 +162,7 @@ func (c *Conn) encodersIdle() {
 	o := &c.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	k := o.encoders
+	k := o.encoded()
 	switch {
 	case k == nil:
 	case k.used || o.writer != nil || o.apart: // in the middle of a message an Encoder needs all it has
@@ -172,11 +180,11 @@ func (c *Conn) encodersIdle() {
 
 // dropEncoders is called when nothing can be sent any more.
 func (o *out) dropEncoders() {
-	k := o.encoders
+	k := o.encoded()
 	if k == nil {
 		return
 	}
-	o.encoders = nil
+	o.aside.encoders = nil
 	switch {
 	case k.timer != nil:
 		k.timer.Stop()
@@ -213,8 +221,8 @@ func (o *out) fit(m *Prepared) *Prepared {
 	if encoded == nil {
 		return m
 	}
-	if o.encoders != nil {
-		o.encoders.list[0].(interface{ sent(p []byte) }).sent(m.payload())
+	if k := o.encoded(); k != nil {
+		k.list[0].(interface{ sent(p []byte) }).sent(m.payload())
 	}
 	return encoded
 }

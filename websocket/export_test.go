@@ -76,7 +76,7 @@ func (m *Prepared) Packed() (n int) {
 func (c *Conn) WindowIdle() bool {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	d := c.out.encoders.list[0].(*deflater)
+	d := c.out.aside.encoders.list[0].(*deflater)
 	return d.kept == nil && cap(d.window.Bytes()) == 0
 }
 
@@ -85,14 +85,14 @@ func (c *Conn) WindowIdle() bool {
 func (c *Conn) CodecBytes() (n int) {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	if k := c.out.encoders; k != nil {
+	if k := c.out.encoded(); k != nil {
 		d := k.list[0].(*deflater)
-		n += int(unsafe.Sizeof(*k)+unsafe.Sizeof(*d)) + 16*len(k.list) + cap(d.window.Bytes())
+		n += int(unsafe.Sizeof(*c.out.aside)+unsafe.Sizeof(*k)+unsafe.Sizeof(*d)) + 16*len(k.list) + cap(d.window.Bytes())
 		if d.kept != nil {
 			n += 1 << 20
 		}
 	}
-	if k := c.decoders; k != nil {
+	if k := c.out.decodersMade(); k != nil {
 		d := k.list[0].(*inflater)
 		n += int(unsafe.Sizeof(*k)+unsafe.Sizeof(*d)+unsafe.Sizeof(k.between[0])) + 16*len(k.list) + cap(d.window.Bytes())
 		if d.f != nil {
@@ -102,6 +102,14 @@ func (c *Conn) CodecBytes() (n int) {
 	return n
 }
 
+// decodersMade returns the Decoders if a message has passed one.
+func (o *out) decodersMade() *decoders {
+	if o.aside == nil {
+		return nil
+	}
+	return o.aside.decoders
+}
+
 // Suspended reports whether a parked connection waits in the middle of a compressed
 // message, and has no decompressor.
 func (c *Conn) Suspended() bool {
@@ -109,7 +117,7 @@ func (c *Conn) Suspended() bool {
 		return false
 	}
 	suspended := false
-	if k := c.decoders; k != nil {
+	if k := c.out.decodersMade(); k != nil {
 		d := k.list[0].(*inflater)
 		suspended = d.f == nil && d.rest != nil
 	}

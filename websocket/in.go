@@ -49,11 +49,12 @@ type in struct {
 	reader   *messageReader
 
 	// With extensions; see decode.go.
-	passes  uint16    // the Decoders that the message in hand passes
-	pending bool      // they have not put out all of the frame in hand
-	ahead   int       // how many bytes at r are unmasked and still to be decoded
-	total   int64     // bytes of the message that have come out of them
-	text    wire.UTF8 // the message, where it is one
+	passes   uint16    // the Decoders that the message in hand passes
+	decoders *decoders // of the connection, while a message passes them
+	pending  bool      // they have not put out all of the frame in hand
+	ahead    int       // how many bytes at r are unmasked and still to be decoded
+	total    int64     // bytes of the message that have come out of them
+	text     wire.UTF8 // the message, where it is one
 
 	watch watch
 	reads atomic.Uint64 // odd while something waits in the stream's Read; see pinger
@@ -607,7 +608,7 @@ func (in *in) Lend() []byte {
 // GiveBack returns the buffer, and keeps a copy of what is in it.
 func (in *in) GiveBack() {
 	in.keep(in.buf[in.r:in.w])
-	if d := in.c.decoders; d != nil {
+	if d := in.decoders; d != nil {
 		d.suspend()
 	}
 }

@@ -42,8 +42,6 @@ type out struct {
 	backlog *backlog       // messages that wait for the batch to leave
 	aside   *aside         // what most connections never need; see rare
 
-	encoders *encoders // nil: no message has passed one
-
 	busy    bool        // somebody writes to the stream
 	apart   bool        // somebody is busy encoding a frame, which goes first
 	first   bool        // a frame that did not fit into the batch waits for it to leave
@@ -68,6 +66,9 @@ type aside struct {
 	alarm *writeAlarm  // the write timeout's, for a socket that is stuck
 	late  *alarm       // frames are collected, until it rings at the latest
 	run   func()       // flushPending, made once
+
+	encoders *encoders // nil: no message has passed one
+	decoders *decoders // nil: no message has passed one; the one who reads owns them
 }
 
 // rare returns the aside to be changed.

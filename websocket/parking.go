@@ -173,8 +173,8 @@ func (c *Conn) repark() bool {
 		c.in = nil
 	} else {
 		in.keep(in.buf[in.r:in.w])
-		if c.decoders != nil {
-			c.decoders.suspend()
+		if in.decoders != nil {
+			in.decoders.suspend()
 		}
 	}
 	if c.parking.release() {

@@ -314,8 +314,8 @@ func (t *turn) takeBack(in *in) {
 		t.recycle(p)
 	}
 	if !in.between() {
-		if c.decoders != nil {
-			c.decoders.suspend()
+		if in.decoders != nil {
+			in.decoders.suspend()
 		}
 		c.in = in
 		if in == t.in {

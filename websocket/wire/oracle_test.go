@@ -131,10 +131,14 @@ func oracle(d Decoder, b []byte) (o outcome) {
 		if !slices.Contains([]byte{0, 1, 2, 8, 9, 10}, f.opcode) {
 			return fail(CloseProtocolError, position)
 		}
-		if f.rsv != 0 && f.opcode != 1 && f.opcode != 2 {
-			return fail(CloseProtocolError, position)
+		allowed := byte(0)
+		switch f.opcode {
+		case 1, 2:
+			allowed = (d.Rsv | d.FrameRsv) & 0x70
+		case 0:
+			allowed = d.FrameRsv & 0x70
 		}
-		if f.rsv|d.Rsv&0x70 != d.Rsv&0x70 {
+		if f.rsv|allowed != allowed {
 			return fail(CloseProtocolError, position)
 		}
 
