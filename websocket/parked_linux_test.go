@@ -273,14 +273,22 @@ func TestNoAllocationsInTheLoop(t *testing.T) {
 		for range 100 {
 			c.echo(t, frame, reply)
 		}
-		const messages = 2000
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		for range messages {
-			c.echo(t, frame, reply)
+		const messages, most = 2000, 0.02 // the watcher, and the runtime's own
+		var got float64
+		// A system that gives the loop no processor for a while makes it be taken over,
+		// which allocates; not three times in a row.
+		for range 3 {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range messages {
+				c.echo(t, frame, reply)
+			}
+			runtime.ReadMemStats(&after)
+			if got = float64(after.Mallocs-before.Mallocs) / messages; got <= most {
+				break
+			}
 		}
-		runtime.ReadMemStats(&after)
-		if got := float64(after.Mallocs-before.Mallocs) / messages; got > 0.02 { // the watcher, and the runtime's own
+		if got > most {
 			t.Errorf("%d bytes: %.3f allocations a message", n, got)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime"
@@ -308,8 +309,9 @@ func TestParkedStreamClosedByAnother(t *testing.T) {
 	async(func() error { _, _, err := client.Read(bg); return err }) // and answers pings
 	eventually(t, h, "parking", within(t, h, "Open", opened).IsParked)
 	within(t, h, "Hijack", taken).Close()
-	if err := d.end(); !errors.Is(err, websocket.ErrPongTimeout) {
-		t.Errorf("Close got %v, want ErrPongTimeout", err)
+	// A pong may come just then, and have somebody read.
+	if err := d.end(); !errors.Is(err, websocket.ErrPongTimeout) && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Close got %v, want ErrPongTimeout or the end of the stream", err)
 	}
 }
 
