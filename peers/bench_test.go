@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -72,17 +71,7 @@ var targets = map[string]func(t *testing.T, mode string) *target{
 		return startTarget(t, exec.Command(interpreter, filepath.Join("testdata", "echo.py"), mode))
 	},
 	"ws for Node.js": func(t *testing.T, mode string) *target {
-		// Debian's packages lie where only Debian's own node looks.
-		path := append(filepath.SplitList(os.Getenv("NODE_PATH")), "/usr/share/nodejs")
-		env := append(os.Environ(), "NODE_PATH="+strings.Join(path, string(filepath.ListSeparator)))
-		look := exec.CommandContext(t.Context(), "node", "-e", "require('ws').WebSocketServer.name")
-		look.Env = env
-		if look.Run() != nil {
-			missing(t, "ws for Node.js (Debian: nodejs and node-ws)")
-		}
-		cmd := exec.Command("node", filepath.Join("testdata", "echo.js"), mode)
-		cmd.Env = env
-		return startTarget(t, cmd)
+		return startTarget(t, nodeJS(context.Background(), t, "ws", "echo.js", mode))
 	},
 }
 

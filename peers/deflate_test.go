@@ -23,20 +23,19 @@ var scripts = map[string]func(t *testing.T, args ...string) *exec.Cmd{
 		if exec.CommandContext(t.Context(), interpreter, "-c", "import websockets").Run() != nil {
 			missing(t, "Python's websockets (Debian: python3-websockets)")
 		}
-		return command(t, interpreter, append([]string{filepath.Join("testdata", "deflate.py")}, args...))
+		return exec.CommandContext(lasting(t), interpreter, append([]string{filepath.Join("testdata", "deflate.py")}, args...)...)
 	},
 	"node": func(t *testing.T, args ...string) *exec.Cmd {
-		if exec.CommandContext(t.Context(), "node", "-e", "require('ws')").Run() != nil {
-			missing(t, "node's ws (npm install ws, and NODE_PATH set to its node_modules)")
-		}
-		return command(t, "node", append([]string{filepath.Join("testdata", "deflate.cjs")}, args...))
+		return nodeJS(lasting(t), t, "ws", "deflate.cjs", args...)
 	},
 }
 
-func command(t *testing.T, name string, args []string) *exec.Cmd {
+// lasting returns a context that bounds a peer's life, and goes on for a while when the
+// test has failed.
+func lasting(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
-	return exec.CommandContext(ctx, name, args...)
+	return ctx
 }
 
 // deflating serves echoes with compression.

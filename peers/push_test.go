@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -29,16 +28,7 @@ var readers = map[string]func(t *testing.T, address string) *exec.Cmd{
 		return exec.CommandContext(t.Context(), interpreter, filepath.Join("testdata", "subscriber.py"), "ws://"+address+"/connect", "news")
 	},
 	"eventsource for Node.js": func(t *testing.T, address string) *exec.Cmd {
-		path := append(filepath.SplitList(os.Getenv("NODE_PATH")), "/usr/share/nodejs")
-		env := append(os.Environ(), "NODE_PATH="+strings.Join(path, string(filepath.ListSeparator)))
-		look := exec.CommandContext(t.Context(), "node", "-e", "require('eventsource').CLOSED")
-		look.Env = env
-		if look.Run() != nil {
-			missing(t, "eventsource for Node.js (Debian: nodejs and node-eventsource)")
-		}
-		cmd := exec.CommandContext(t.Context(), "node", filepath.Join("testdata", "events.js"), "http://"+address+"/events?channel=news&history=1000")
-		cmd.Env = env
-		return cmd
+		return nodeJS(t.Context(), t, "eventsource", "events.js", "http://"+address+"/events?channel=news&history=1000")
 	},
 	// What a stream is to somebody at a terminal. The shell does what an EventSource
 	// does by itself: it comes back with the last id.
