@@ -127,7 +127,7 @@ func statusAdvice(resp *http.Response) string {
 	case code >= 200 && code < 300:
 		return "the server answered as to an ordinary request: nothing at this path speaks WebSocket, or a proxy in between does not pass it on"
 	case code >= 300 && code < 400:
-		return "the server sends clients elsewhere, which is not followed: dial that URL, with ws or wss in place of http or https" + field(resp, "Location")
+		return "the server sends clients elsewhere, which is not followed: dial that URL, with ws or wss in place of http or https, or see DialOptions.MaxRedirects" + field(resp, "Location")
 	case code >= 500:
 		return "the server, or a proxy before it, failed"
 	}

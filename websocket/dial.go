@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -46,13 +45,49 @@ type DialOptions struct {
 	// as for the same URL with http in place of ws and https in place of wss.
 	Jar http.CookieJar
 
-	// DialContext makes the connection; for wss, TLS is put on top of it. network
-	// is "tcp" and addr is host:port, with the default port where the URL has none.
-	// It must return when ctx ends. Default: that of a net.Dialer.
+	// Proxy returns the proxy on the way to a server, nil for none. The request is
+	// never sent: its URL is the server's, with http for ws and https for wss, as
+	// [http.ProxyURL] and [http.ProxyFromEnvironment] want it. Schemes of proxies are
+	// http and https (a tunnel by CONNECT, RFC 9110, 9.3.6), socks5 (RFC 1928; the
+	// host's address is looked up here) and socks5h (the proxy looks it up); a user
+	// and password in the proxy's URL are sent to it. A proxy that is returned is
+	// used for every host, this one too.
+	//
+	// Default: http.ProxyFromEnvironment, which leaves out localhost and what
+	// NO_PROXY names; where DialContext is set, none.
+	Proxy func(*http.Request) (*url.URL, error)
+
+	// ProxyHeader is sent with CONNECT, and to nobody but the proxy: its own
+	// Proxy-Authorization, say.
+	ProxyHeader http.Header
+
+	// ProxyTLSConfig is for https proxies, as TLSConfig is for servers.
+	ProxyTLSConfig *tls.Config
+
+	// DialContext makes the connection, to the server or to its proxy; for wss, TLS
+	// is put on top of it. network is "tcp" and addr is host:port, with the default
+	// port where the URL has none. It must return when ctx ends. Default: a
+	// net.Dialer for each address of the host, the next one 250 ms after the last.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// HandshakeTimeout limits Dial in all: finding the host, connecting, TLS, and
-	// the server's answer. Default 10 s; negative: no limit but that of the context.
+	// MaxRedirects is how many redirects are followed: http and https in them mean
+	// ws and wss. To another origin (scheme, host and port) nothing goes along that
+	// may be secret: of Header only User-Agent and Origin, no user and password, and
+	// Host is not used; Subprotocols and the certificates of TLSConfig are, and Jar
+	// decides for itself. A redirect from wss to ws is never followed. Default 10;
+	// negative: none, and the answer is a [*HandshakeError]. RFC 6455, 4.1.
+	MaxRedirects int
+
+	// Parallel lets this Dial go on while another one to the same host has not
+	// finished. Otherwise it waits for that: a client must not have more than one
+	// connection to a host in the state CONNECTING (RFC 6455, 4.1). A host is an IP
+	// address; behind a proxy, a name. With DialContext it is known only once there is
+	// a *net.TCPConn, and Dial waits then.
+	Parallel bool
+
+	// HandshakeTimeout limits Dial in all: waiting for its turn, finding the host,
+	// connecting, proxies, TLS, redirects, and the server's answer. Default 10 s;
+	// negative: no limit but that of the context.
 	HandshakeTimeout time.Duration
 }
 
@@ -65,12 +100,17 @@ type DialOptions struct {
 //
 // ctx is for Dial alone: its end closes the connection while Dial runs, and does
 // nothing to the Conn afterwards. An error tells at which step Dial was: connect,
-// TLS or handshake. It wraps ctx.Err() if ctx ended, and os.ErrDeadlineExceeded
+// proxy, TLS, handshake or redirect. It wraps ctx.Err() if ctx ended, and os.ErrDeadlineExceeded
 // if HandshakeTimeout did.
 //
 // The response is that of the server, not nil if there was one. If it refused,
 // the error is a [*HandshakeError], and up to 1 KiB of what the server said is in
-// the response's Body. Body never needs to be closed.
+// the response's Body. Body never needs to be closed. A proxy that refused gives a
+// HandshakeError, too, without a response.
+//
+// In a browser (GOOS=js) Dial uses the browser's WebSocket. That has no request
+// header, proxy, redirect or cookie jar to be set, and tells nothing of the
+// server's response, which is nil: options that it cannot obey are errors.
 func Dial(ctx context.Context, url string, o *DialOptions) (*Conn, *http.Response, error) {
 	if o == nil {
 		o = new(DialOptions)
@@ -81,11 +121,20 @@ func Dial(ctx context.Context, url string, o *DialOptions) (*Conn, *http.Respons
 	}
 	ctx, cancel := withTimeout(ctx, setting(o.HandshakeTimeout, defaultHandshakeTimeout))
 	defer cancel()
-	c, resp, err := d.dial(ctx)
-	if err != nil {
-		return nil, resp, fmt.Errorf("websocket: dial %s: %w", d, err)
+	for left := setting(o.MaxRedirects, defaultMaxRedirects); ; left-- {
+		c, resp, err := d.dial(ctx)
+		if err == nil {
+			return c, resp, nil
+		}
+		next, redirectErr := d.redirected(resp, left)
+		switch {
+		case redirectErr != nil:
+			return nil, resp, fmt.Errorf("websocket: dial %s: redirect: %w", d, redirectErr)
+		case next == nil:
+			return nil, resp, fmt.Errorf("websocket: dial %s: %w", d, err)
+		}
+		d = next
 	}
-	return c, resp, nil
 }
 
 // A dialing is what is known before there is any network use: everything that
@@ -110,6 +159,9 @@ func newDialing(rawURL string, o *DialOptions) (*dialing, error) {
 	}
 	if err := handshake.CheckHeader(o.Header); err != nil {
 		return nil, fmt.Errorf("DialOptions.Header: %w", err)
+	}
+	if err := handshake.CheckHeader(o.ProxyHeader); err != nil {
+		return nil, fmt.Errorf("DialOptions.ProxyHeader: %w", err)
 	}
 	if o.Host != "" {
 		if _, _, err := handshake.SplitHost(o.Host); err != nil {
@@ -232,63 +284,16 @@ func (d *dialing) String() string {
 
 func (d *dialing) secure() bool { return d.url.Scheme == "https" }
 
-// dial takes the steps of Dial one after the other, each within ctx.
-func (d *dialing) dial(ctx context.Context) (*Conn, *http.Response, error) {
-	c, err := d.connect(ctx)
-	if err != nil {
-		return nil, nil, stepError(ctx, "connect", err)
-	}
-	if d.secure() {
-		t, err := d.secured(ctx, c)
-		if err != nil {
-			cut(c)
-			return nil, nil, stepError(ctx, "TLS", adviseTLS(err))
-		}
-		c = t
-	}
-	conn, resp, err := d.handshake(ctx, c)
-	if err != nil {
-		cut(c)
-		return nil, resp, stepError(ctx, "handshake", err)
-	}
-	return conn, resp, nil
-}
-
-func (d *dialing) connect(ctx context.Context) (net.Conn, error) {
-	dial := d.options.DialContext
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	c, err := dial(ctx, "tcp", net.JoinHostPort(d.host, d.port))
-	if c == nil && err == nil {
-		err = errors.New("DialContext returned no connection and no error")
-	}
-	return c, err
-}
-
-// secured returns c with TLS on top.
-func (d *dialing) secured(ctx context.Context, c net.Conn) (*tls.Conn, error) {
-	config := d.options.TLSConfig.Clone()
-	if config == nil {
-		config = new(tls.Config)
-	}
-	if config.ServerName == "" {
-		config.ServerName = d.host
-	}
-	config.NextProtos = []string{"http/1.1"}
-	t := tls.Client(c, config)
-	return t, t.HandshakeContext(ctx)
-}
-
-// handshake sends the request, reads the answer and makes the Conn. The end of
-// ctx closes c, which ends a waiting Read or Write of any kind of net.Conn.
+// handshake sends the request, reads the answer and makes the Conn.
 func (d *dialing) handshake(ctx context.Context, c net.Conn) (*Conn, *http.Response, error) {
-	stop := context.AfterFunc(ctx, func() { cut(c) })
-	subprotocol, extensions, br, resp, err := d.exchange(c)
-	if !stop() && err == nil {
-		err = ctx.Err() // c is closed, or will be
-	}
-	if err != nil {
+	var subprotocol string
+	var extensions *agreed
+	var br *bufio.Reader
+	var resp *http.Response
+	if err := within(ctx, c, func() (err error) {
+		subprotocol, extensions, br, resp, err = d.exchange(c)
+		return err
+	}); err != nil {
 		return nil, resp, err
 	}
 	buffered, _ := br.Peek(br.Buffered())
@@ -296,10 +301,25 @@ func (d *dialing) handshake(ctx context.Context, c net.Conn) (*Conn, *http.Respo
 	return newConn(c, v, subprotocol, buffered), resp, nil
 }
 
+// within does what talks over c. The end of ctx closes c, which ends a waiting
+// Read or Write of any kind of net.Conn.
+func within(ctx context.Context, c net.Conn, talk func() error) error {
+	stop := context.AfterFunc(ctx, func() { cut(c) })
+	err := talk()
+	if !stop() && err == nil {
+		err = ctx.Err() // c is closed, or will be
+	}
+	return err
+}
+
 // cut closes c at once. A TLS connection would first say goodbye, which can
 // wait for a peer that takes nothing.
 func cut(c net.Conn) {
-	if t, ok := c.(*tls.Conn); ok {
+	for {
+		t, ok := c.(*tls.Conn)
+		if !ok {
+			break
+		}
 		c = t.NetConn()
 	}
 	c.Close()
@@ -326,7 +346,7 @@ func (d *dialing) exchange(c net.Conn) (subprotocol string, extensions *agreed, 
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		limited.n += maxErrorBody * 2 // and what its coding adds
 		said := keepBody(resp)
-		return "", nil, nil, resp, &HandshakeError{Status: resp.StatusCode, Msg: advice(resp, said)}
+		return "", nil, nil, resp, &HandshakeError{Status: resp.StatusCode, Msg: advice(resp, said), header: resp.Header}
 	}
 	subprotocol, err = handshake.CheckAnswer(resp.Header, d.key, d.options.Subprotocols)
 	if err == nil {
@@ -379,17 +399,4 @@ func endOf(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", err, cause)
 	}
 	return cause
-}
-
-// adviseTLS adds what to do to the commonest errors of TLS.
-func adviseTLS(err error) error {
-	var record tls.RecordHeaderError
-	var unknown x509.UnknownAuthorityError
-	switch {
-	case errors.As(err, &record):
-		return fmt.Errorf("%w; if the server has no TLS on this port, use ws://", err)
-	case errors.As(err, &unknown):
-		return fmt.Errorf("%w; if you trust it, put its authority into DialOptions.TLSConfig.RootCAs", err)
-	}
-	return err
 }

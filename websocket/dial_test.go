@@ -311,7 +311,7 @@ func TestDialRefused(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			o, line := answer(test.answer).dialed(t, &websocket.DialOptions{Subprotocols: test.offered})
+			o, line := answer(test.answer).dialed(t, &websocket.DialOptions{Subprotocols: test.offered, MaxRedirects: -1})
 			c, resp, err := websocket.Dial(t.Context(), "ws://server.test/", o)
 			if c != nil || err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), "ws://server.test/: handshake: ") {
 				t.Fatalf("error %v, want one with %q", err, test.says)
