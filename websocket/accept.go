@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -53,6 +54,9 @@ type AcceptOptions struct {
 	// Registry, if set, gets to know the connection, so that it can be closed with
 	// all others. After its Shutdown, requests are answered with 503.
 	Registry *Registry
+
+	// Limits, if set, say how many connections there may be, and who may connect.
+	Limits *Limits
 }
 
 // Accept does the server's part of the opening handshake and takes the
@@ -62,11 +66,12 @@ type AcceptOptions struct {
 // as a [*HandshakeError] tells, or the connection is gone. The statuses are:
 //
 //	400  the request's key, subprotocols, extensions or body are wrong
-//	403  a page of this origin may not connect
+//	403  a page of this origin, or this address, may not connect
 //	405  the method is not GET
 //	426  the request does not ask for a WebSocket of version 13
+//	429  Limits: too much from this address
 //	500  options are wrong, or middleware hides the connection
-//	503  Registry has been shut down
+//	503  Registry has been shut down; Limits: too many connections
 //
 // The request's context ends when the handler returns, while the connection may
 // live on: do not derive the connection's contexts from it. The deadlines of
@@ -82,11 +87,23 @@ func Accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions) (*Conn, er
 }
 
 // accept is Accept, also for a Handler, whose connections share their settings.
-func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, set func() *settings) (*Conn, error) {
+func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, set func() *settings) (c *Conn, err error) {
+	if o.Hooks != nil {
+		defer func(began time.Duration) { o.Hooks.shaken(c, r, began, err) }(clock())
+	}
 	if !o.Registry.enter() {
 		return nil, refuse(w, r, refusal(http.StatusServiceUnavailable, "the server is shutting down: try again in a moment"))
 	}
 	defer o.Registry.leave()
+	seat, err := o.Limits.admit(r)
+	if err != nil {
+		return nil, refuse(w, r, err)
+	}
+	defer func() {
+		if err != nil {
+			seat.leave()
+		}
+	}()
 	resp, err := check(r, o)
 	if err != nil {
 		return nil, refuse(w, r, err)
@@ -100,7 +117,9 @@ func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, set func()
 		stream.Close()
 		return nil, fmt.Errorf("websocket: accept: writing the answer: %w", err)
 	}
-	return newConn(stream, set().with(resp.agreed), resp.subprotocol, buffered), nil
+	c = newConn(stream, set().with(resp.agreed), resp.subprotocol, buffered)
+	c.sit(seat)
+	return c, nil
 }
 
 // check decides about a request, in the order in which a client can mend what is
@@ -183,6 +202,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error) error {
 	var refused *HandshakeError
 	if errors.As(err, &refused) {
 		setRefusalHeader(w.Header(), refused.Status, r.ProtoMajor)
+		maps.Copy(w.Header(), refused.header)
 		http.Error(w, refused.Msg, refused.Status)
 	}
 	return fmt.Errorf("websocket: accept: %w", err)

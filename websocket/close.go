@@ -166,6 +166,8 @@ func (c *Conn) cut(err error) error {
 	c.out.fail(err)
 	c.pinger.stop()
 	closeErr := c.stream.Close()
+	c.seat.Load().leave()
+	c.closed(err)
 	if c.parking.loop == nil {
 		c.in.stop(err)
 	}

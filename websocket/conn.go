@@ -3,6 +3,7 @@ package websocket
 import (
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/duplexgo/duplex/websocket/internal/netpoll"
@@ -95,6 +96,16 @@ type Options struct {
 	// SlowPolicy says what Send does beyond SendLimit. Default SlowRefuse.
 	SlowPolicy SlowPolicy
 
+	// MessageRate is how many messages and control frames a second the peer may send
+	// on the average, with ten seconds' worth at once; one more ends the connection
+	// with 1008. Default and negative: no limit.
+	MessageRate int
+
+	// ByteRate is how many bytes a second the peer may send on the average, as frames,
+	// with ten seconds' worth at once; a frame that begins after that ends the
+	// connection with 1008. Default and negative: no limit.
+	ByteRate int
+
 	// CloseTimeout limits the closing handshake, from the sending of the close
 	// frame to the end of the stream. Default 5 s; negative: no limit.
 	CloseTimeout time.Duration
@@ -110,6 +121,9 @@ type Options struct {
 	// buffered before the ping needs more. Default 10 s; negative: pings are not
 	// waited for.
 	PongTimeout time.Duration
+
+	// Hooks tell of what happens; nil: nobody is told.
+	Hooks *Hooks
 }
 
 // Defaults of Options.
@@ -176,6 +190,8 @@ type Conn struct {
 	out    out
 	pinger pinger
 	ending ending
+	seat   atomic.Pointer[seat] // by which it is counted
+	rates  *rates               // nil: nothing has been measured
 }
 
 // settings are what does not change in a connection's life. The connections of a

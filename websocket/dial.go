@@ -111,7 +111,7 @@ type DialOptions struct {
 // In a browser (GOOS=js) Dial uses the browser's WebSocket. That has no request
 // header, proxy, redirect or cookie jar to be set, and tells nothing of the
 // server's response, which is nil: options that it cannot obey are errors.
-func Dial(ctx context.Context, url string, o *DialOptions) (*Conn, *http.Response, error) {
+func Dial(ctx context.Context, url string, o *DialOptions) (c *Conn, resp *http.Response, err error) {
 	if o == nil {
 		o = new(DialOptions)
 	}
@@ -121,8 +121,11 @@ func Dial(ctx context.Context, url string, o *DialOptions) (*Conn, *http.Respons
 	}
 	ctx, cancel := withTimeout(ctx, setting(o.HandshakeTimeout, defaultHandshakeTimeout))
 	defer cancel()
+	if o.Hooks != nil {
+		defer func(began time.Duration) { o.Hooks.shaken(c, d.request, began, err) }(clock())
+	}
 	for left := setting(o.MaxRedirects, defaultMaxRedirects); ; left-- {
-		c, resp, err := d.dial(ctx)
+		c, resp, err = d.dial(ctx)
 		if err == nil {
 			return c, resp, nil
 		}

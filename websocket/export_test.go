@@ -129,6 +129,8 @@ func (c *Conn) Suspended() bool {
 		go workAlone(c, true)
 	}
 	return suspended
+}
+
 // ProxyOf returns the proxy that the environment names for a URL, "" for none.
 func ProxyOf(url string) (string, error) {
 	d, err := newDialing(url, new(DialOptions))
@@ -140,4 +142,11 @@ func ProxyOf(url string) (string, error) {
 		return "", err
 	}
 	return way.String(), err
+}
+
+// Addrs returns how many addresses are remembered.
+func (l *Limits) Addrs() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.addrs)
 }

@@ -197,6 +197,7 @@ func (h *Handler) leave(c *Conn, err error) {
 
 func (h *Handler) message(c *Conn, t MessageType, p []byte) bool {
 	return h.call(c, func() {
+		c.received(t, int64(len(p)))
 		if h.Message != nil {
 			h.Message(c, t, p)
 		}

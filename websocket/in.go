@@ -263,7 +263,7 @@ func (in *in) whole() (typ MessageType, p []byte, ok bool, err error) {
 	if err != nil || !h.Fin || h.Opcode != wire.OpText && h.Opcode != wire.OpBinary || h.Length > int64(in.w-in.r-n) {
 		return 0, nil, false, nil // for next to judge
 	}
-	if err := in.dec.Frame(h); err != nil {
+	if err := in.judge(h); err != nil {
 		return 0, nil, false, violation(err)
 	}
 	begin := in.r + n
@@ -415,7 +415,7 @@ func (in *in) frame() error {
 		if err != nil {
 			return err
 		}
-		if err := in.dec.Frame(h); err != nil {
+		if err := in.judge(h); err != nil {
 			return violation(err)
 		}
 		switch {
@@ -445,6 +445,14 @@ func (in *in) frame() error {
 	op := in.control
 	in.control = 0
 	return in.answer(op, payload)
+}
+
+// judge holds a frame to the rules, and the peer to its rates.
+func (in *in) judge(h wire.Header) error {
+	if err := in.dec.Frame(h); err != nil {
+		return err
+	}
+	return in.c.measure(h)
 }
 
 // header takes the next frame's header out of buf.

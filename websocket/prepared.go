@@ -87,7 +87,7 @@ func (c *Conn) WritePrepared(ctx context.Context, m *Prepared) error {
 		return c.Write(ctx, m.typ, m.payload())
 	}
 	c.encodeShared(m)
-	return c.out.prepared(ctx, m)
+	return c.sent(m.typ, int64(len(m.payload())), c.out.prepared(ctx, m))
 }
 
 // prepared sends a message as a server does; see frame.

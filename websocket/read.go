@@ -22,6 +22,14 @@ func (c *Conn) Read(ctx context.Context) (MessageType, []byte, error) {
 // message's slice it allocates nothing once that is large enough. On an error it
 // returns dst as it was; what had come of the message is kept by the Conn.
 func (c *Conn) AppendRead(ctx context.Context, dst []byte) (MessageType, []byte, error) {
+	t, b, err := c.appendRead(ctx, dst)
+	if err == nil {
+		c.received(t, int64(len(b)-len(dst)))
+	}
+	return t, b, err
+}
+
+func (c *Conn) appendRead(ctx context.Context, dst []byte) (MessageType, []byte, error) {
 	if c.settings.handler != nil {
 		return 0, dst, errHandled
 	}
@@ -63,6 +71,7 @@ type messageReader struct {
 	c   *Conn
 	ctx context.Context
 	eof bool
+	n   int64 // bytes that have been read
 }
 
 var errStaleReader = errors.New("websocket: read: this reader's message is over; a later call of Read or Reader has taken its place")
@@ -81,11 +90,14 @@ func (r *messageReader) Read(p []byte) (int, error) {
 	case len(in.part) > 0:
 		n := copy(p, in.part)
 		in.part = in.part[n:]
+		r.n += int64(n)
 		return n, nil
 	}
 	n, err := in.read(p)
+	r.n += int64(n)
 	if err == io.EOF {
 		r.eof = true
+		r.c.received(in.typ, r.n)
 		return n, io.EOF
 	}
 	return n, in.outcome(r.ctx, err)

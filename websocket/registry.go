@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // A Registry knows the connections of a server, so that they can be ended
@@ -19,6 +20,10 @@ import (
 //
 // (Called by http.Server.RegisterOnShutdown it would not be waited for.)
 type Registry struct {
+	// ShutdownRate is how many connections a second Shutdown closes: clients that are
+	// told at once come back at once. Default: all of them at once.
+	ShutdownRate int
+
 	mu         sync.Mutex
 	conns      map[*Conn]struct{}
 	handshakes int // opening handshakes that may still bring a connection
@@ -53,9 +58,7 @@ func (g *Registry) snapshot() []*Conn {
 // itself.
 func (g *Registry) Shutdown(ctx context.Context) error {
 	empty := g.refuse()
-	for c := range g.All() {
-		go c.Close(CloseGoingAway, "")
-	}
+	g.closeAll(ctx, empty)
 	select {
 	case <-empty:
 		return nil
@@ -67,6 +70,29 @@ func (g *Registry) Shutdown(ctx context.Context) error {
 	}
 	cut.Wait()
 	return ctx.Err()
+}
+
+// closeAll begins to close the connections, at most ShutdownRate a second, until
+// ctx ends.
+func (g *Registry) closeAll(ctx context.Context, empty <-chan struct{}) {
+	const step = 10 * time.Millisecond // more often is no gentler
+	began, n := time.Now(), 0
+	for c := range g.All() {
+		if g.ShutdownRate > 0 {
+			due := time.Duration(float64(n) / float64(g.ShutdownRate) * float64(time.Second))
+			if wait := due - time.Since(began); wait >= step {
+				select {
+				case <-time.After(wait):
+				case <-empty:
+					return
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+		n++
+		go c.Close(CloseGoingAway, "")
+	}
 }
 
 // refuse takes no more connections and returns a channel that is closed when

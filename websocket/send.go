@@ -78,8 +78,9 @@ func (c *Conn) Send(m *Prepared) error {
 	}
 	c.encodeShared(m)
 	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
-	return c.out.enqueue(m)
+	err := c.out.enqueue(m)
+	c.out.mu.Unlock()
+	return c.sent(m.typ, int64(len(m.payload())), err)
 }
 
 // SendStats returns the counts of this connection.

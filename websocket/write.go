@@ -22,7 +22,7 @@ func (c *Conn) Write(ctx context.Context, t MessageType, p []byte) error {
 	if !t.valid() {
 		return errMessageType
 	}
-	return c.out.frame(ctx, t.frame(true, true), p, nil)
+	return c.sent(t, int64(len(p)), c.out.frame(ctx, t.frame(true, true), p, nil))
 }
 
 // Writer sends a message whose bytes come little by little. They are gathered,
@@ -51,6 +51,7 @@ type messageWriter struct {
 
 	mu    sync.Mutex
 	typ   MessageType
+	size  int64  // of what Write has taken
 	first bool   // no frame has been sent
 	skip  uint16 // Encoders that the message does not pass
 	loan  *[smallBuffer]byte
@@ -79,8 +80,10 @@ func (w *messageWriter) Write(p []byte) (int, error) {
 		if err := w.frame(false, p); err != nil {
 			return 0, err
 		}
+		w.size += int64(len(p))
 		return len(p), nil
 	}
+	w.size += int64(len(p))
 	w.n += copy(w.loan[w.n:], p)
 	return len(p), nil
 }
@@ -95,6 +98,7 @@ func (w *messageWriter) Close() error {
 	if err := w.flush(true); err != nil {
 		return err
 	}
+	w.c.sent(w.typ, w.size, nil)
 	w.end(errWriterClosed)
 	return nil
 }

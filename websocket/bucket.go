@@ -1,0 +1,71 @@
+package websocket
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket/wire"
+)
+
+// A bucket lets events pass at a rate. Tokens flow in, up to burstSeconds' worth,
+// and each event takes some. The zero value is full.
+type bucket struct {
+	spent float64 // what is missing to a full one
+	at    time.Duration
+}
+
+// take takes n tokens and returns 0 if there was one. Then there may be fewer than
+// none left, which has to be waited for. Else it returns how long until there is
+// one. A rate of 0 is no limit.
+func (b *bucket) take(rate, n int) time.Duration {
+	if rate <= 0 {
+		return 0
+	}
+	size := float64(rate) * burstSeconds
+	b.flow(rate)
+	if missing := b.spent - (size - 1); missing > 0 {
+		return time.Duration(missing / float64(rate) * float64(time.Second))
+	}
+	b.spent += float64(n)
+	return 0
+}
+
+func (b *bucket) full(rate int) bool {
+	if rate <= 0 {
+		return true
+	}
+	b.flow(rate)
+	return b.spent == 0
+}
+
+// flow lets in what has come since the last time.
+func (b *bucket) flow(rate int) {
+	now := clock()
+	if b.spent > 0 { // else at may never have been set
+		b.spent = max(0, b.spent-(now-b.at).Seconds()*float64(rate))
+	}
+	b.at = now
+}
+
+// rates are what a connection has received of late.
+type rates struct{ messages, bytes bucket }
+
+// measure holds a frame to MessageRate and ByteRate. Only the one who reads calls
+// it.
+func (c *Conn) measure(h wire.Header) error {
+	messages, bytes := c.settings.MessageRate, c.settings.ByteRate
+	if messages <= 0 && bytes <= 0 {
+		return nil
+	}
+	if c.rates == nil {
+		c.rates = new(rates)
+	}
+	size := int(min(h.Length, 1<<40)) + h.Size()
+	switch {
+	case h.Opcode != wire.OpContinuation && c.rates.messages.take(messages, 1) > 0:
+		return &wire.Error{Code: ClosePolicyViolation, Msg: fmt.Sprintf("more than %d messages a second", messages)}
+	case c.rates.bytes.take(bytes, size) > 0:
+		return &wire.Error{Code: ClosePolicyViolation, Msg: fmt.Sprintf("more than %d bytes a second", bytes)}
+	}
+	return nil
+}
