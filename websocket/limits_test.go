@@ -392,6 +392,7 @@ func TestShutdownRate(t *testing.T) {
 				ends <- time.Since(start)
 			}()
 		}
+		synctest.Wait() // the server has them all
 		if err := g.Shutdown(bg); err != nil {
 			t.Error(err)
 		}
