@@ -202,6 +202,7 @@ type settings struct {
 	handler  *Handler // whose callbacks get the messages; nil: the application reads
 	registry *Registry
 	agreed   *agreed // nil: no extensions
+	pingless bool    // the stream carries no pings
 }
 
 // Server returns the server's end of a connection whose opening handshake is

@@ -131,19 +131,6 @@ func (c *Conn) Suspended() bool {
 	return suspended
 }
 
-// ProxyOf returns the proxy that the environment names for a URL, "" for none.
-func ProxyOf(url string) (string, error) {
-	d, err := newDialing(url, new(DialOptions))
-	if err != nil {
-		return "", err
-	}
-	way, err := d.way()
-	if way == nil {
-		return "", err
-	}
-	return way.String(), err
-}
-
 // Addrs returns how many addresses are remembered.
 func (l *Limits) Addrs() int {
 	l.mu.Lock()

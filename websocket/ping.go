@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -76,8 +77,12 @@ func (c *Conn) RTT() time.Duration { return time.Duration(c.pinger.rtt.Load()) }
 // Ping sends a ping and waits for its pong, until ctx ends. Something must read
 // meanwhile, or the pong is not seen. In a [Handler]'s Conn it does not wait.
 //
-// Connections ping by themselves; see [Options.PingInterval].
+// Connections ping by themselves; see [Options.PingInterval]. Those of a browser
+// (GOOS=js) cannot, and Ping is an error there: it answers pings by itself.
 func (c *Conn) Ping(ctx context.Context) error {
+	if c.settings.pingless {
+		return errPingless
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -103,6 +108,8 @@ func (c *Conn) Ping(ctx context.Context) error {
 		return c.ending.cause()
 	}
 }
+
+var errPingless = fmt.Errorf("websocket: ping: a browser's WebSocket sends no pings: %w", errors.ErrUnsupported)
 
 var errPingBehind = errors.New("websocket: ping: too much waits to be sent already")
 
