@@ -58,7 +58,7 @@ std websocket/wire < internal/load
 go.uber.org/goleak < internal/load:test
 
 # The command may have anything, and nobody may have the command.
-std internal/load js push push/protocol push/console push/metrics push/token websocket github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
+std internal/load js push push/protocol push/console push/metrics push/token websocket websocket/wire github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
 go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.

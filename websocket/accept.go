@@ -89,7 +89,7 @@ func Accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions) (*Conn, er
 // accept is Accept, also for a Handler, whose connections share their settings.
 func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, set func() *settings) (c *Conn, err error) {
 	if o.Hooks != nil {
-		defer func(began time.Duration) { o.Hooks.shaken(c, r, began, err) }(clock())
+		defer func(began time.Duration) { o.Hooks.shaken(c, r, nil, began, err) }(clock())
 	}
 	if !o.Registry.enter() {
 		return nil, refuse(w, r, refusal(http.StatusServiceUnavailable, "the server is shutting down: try again in a moment"))

@@ -122,7 +122,7 @@ func Dial(ctx context.Context, url string, o *DialOptions) (c *Conn, resp *http.
 	ctx, cancel := withTimeout(ctx, setting(o.HandshakeTimeout, defaultHandshakeTimeout))
 	defer cancel()
 	if o.Hooks != nil {
-		defer func(began time.Duration) { o.Hooks.shaken(c, d.request, began, err) }(clock())
+		defer func(began time.Duration) { o.Hooks.shaken(c, d.request, resp, began, err) }(clock())
 	}
 	for left := setting(o.MaxRedirects, defaultMaxRedirects); ; left-- {
 		c, resp, err = d.dial(ctx)

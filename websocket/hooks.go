@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"github.com/duplexgo/duplex/websocket/wire"
 )
 
 // Hooks tell of what happens on connections, for metrics, traces and logs. Each may
@@ -19,6 +21,10 @@ type Hooks struct {
 	// or Send has taken it, when a Writer is closed.
 	Message func(c *Conn, m MessageInfo)
 
+	// Control is called for each ping, pong and close frame that comes, when it has
+	// been answered. payload is good until it returns. RFC 6455, 5.5.
+	Control func(c *Conn, opcode wire.Opcode, payload []byte)
+
 	// Close is called once for each connection, when its stream has been closed. err
 	// is why it ended, as Read returns it; code is the one in it: of the side that
 	// closed first, of the broken rule, or CloseAbnormal where there was no close
@@ -28,10 +34,11 @@ type Hooks struct {
 
 // HandshakeInfo is an opening handshake that has ended.
 type HandshakeInfo struct {
-	Conn    *Conn         // nil if Err is not
-	Request *http.Request // what came, or what was sent: its URL has http for ws and https for wss
-	Err     error         // nil, or what Accept or Dial returns; see HandshakeError
-	Took    time.Duration // from the call of Accept or Dial
+	Conn     *Conn          // nil if Err is not
+	Request  *http.Request  // what came, or what was sent: its URL has http for ws and https for wss
+	Response *http.Response // of a server, as Dial returns it; nil in Accept
+	Err      error          // nil, or what Accept or Dial returns; see HandshakeError
+	Took     time.Duration  // from the call of Accept or Dial
 }
 
 // MessageInfo is a message that has gone one way or the other.
@@ -42,9 +49,16 @@ type MessageInfo struct {
 }
 
 // shaken tells of an opening handshake.
-func (h *Hooks) shaken(c *Conn, r *http.Request, began time.Duration, err error) {
+func (h *Hooks) shaken(c *Conn, r *http.Request, resp *http.Response, began time.Duration, err error) {
 	if h != nil && h.Handshake != nil {
-		h.Handshake(HandshakeInfo{Conn: c, Request: r, Err: err, Took: clock() - began})
+		h.Handshake(HandshakeInfo{Conn: c, Request: r, Response: resp, Err: err, Took: clock() - began})
+	}
+}
+
+// controlled tells of a control frame that has come.
+func (c *Conn) controlled(op wire.Opcode, payload []byte) {
+	if h := c.settings.Hooks; h != nil && h.Control != nil {
+		h.Control(c, op, payload)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/duplexgo/duplex/websocket"
+	"github.com/duplexgo/duplex/websocket/wire"
 	"github.com/duplexgo/duplex/websocket/wstest"
 )
 
@@ -43,6 +44,7 @@ func (d *logbook) hooks() *websocket.Hooks {
 			}
 			d.note("handshake %s %d %v", h.Request.URL.Path, status, h.Conn != nil && h.Err == nil)
 		},
+		Control: func(c *websocket.Conn, op wire.Opcode, payload []byte) { d.note("%v of %d bytes", op, len(payload)) },
 		Message: func(c *websocket.Conn, m websocket.MessageInfo) { d.note("sent %v %v %d", m.Sent, m.Type, m.Size) },
 		Close: func(c *websocket.Conn, code websocket.CloseCode, err error) {
 			d.note("close %d %v", int(code), err != nil)
@@ -103,7 +105,7 @@ func TestHooks(t *testing.T) {
 					for _, m := range sizes {
 						lines = append(lines, fmt.Sprintf("sent %v %s", first == "client", m), fmt.Sprintf("sent %v %s", first != "client", m))
 					}
-					return append(lines, "close 4321 true", "handshake /b 403 false")
+					return append(lines, "close of 2 bytes", "close 4321 true", "handshake /b 403 false")
 				}
 				if !slices.Equal(client.lines, want("client")) {
 					t.Errorf("the client noted %q", client.lines)

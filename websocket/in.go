@@ -475,6 +475,7 @@ func (in *in) header() (wire.Header, error) {
 
 // answer does what a control frame asks for. RFC 6455, 5.5.
 func (in *in) answer(op wire.Opcode, payload []byte) error {
+	defer in.c.controlled(op, payload)
 	switch op {
 	case wire.OpPing:
 		in.c.out.pong(payload)

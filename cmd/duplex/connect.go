@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
+	"os"
 	"time"
 	"unicode/utf8"
 
@@ -24,13 +26,22 @@ type connect struct {
 	compress     bool
 	limit        size
 	closeTimeout time.Duration
+	proxy        string
+	reconnect    bool
+	ping         time.Duration
+	verbose      bool
+	json         bool
+	sendFiles    []string
 
 	conn           *websocket.Conn
+	response       *http.Response // of the last handshake
+	files          []inputLine    // that are still to be sent
+	unsent         *inputLine     // that a connection has not taken
 	stdout, stderr io.Writer
 }
 
 func newConnect() *cobra.Command {
-	c := &connect{limit: 16 << 20, closeTimeout: 5 * time.Second}
+	c := &connect{limit: 16 << 20, closeTimeout: 5 * time.Second, ping: 30 * time.Second}
 	cmd := &cobra.Command{
 		Use:   "connect URL",
 		Short: "Talk to a WebSocket server: lines of input are messages, messages are lines of output",
@@ -41,12 +52,18 @@ Control characters of a message are printed as escapes, as in \n and \x1b, so on
 message is one line and a server cannot attack the terminal. A binary message is
 printed as [binary, 3 bytes] and its bytes in hexadecimal.
 
+With --reconnect a connection that breaks is followed by another one. Messages that
+come in between are lost, and so may be the last line that was sent: 'duplex sub' is
+for those that must come.
+
 At the end of the input the connection is closed with code 1000, and what still
 comes before the server's answer is printed. The exit code is 1 if the server
 closes with another code than 1000.`,
 		Example: `  duplex connect ws://127.0.0.1:9001/
   echo hello | duplex connect ws://127.0.0.1:9001/
   duplex connect wss://example.com/feed -H 'Authorization: Bearer 123' --subprotocol chat.v2
+  duplex connect wss://example.com/feed --json --reconnect --proxy socks5h://127.0.0.1:1080
+  duplex connect ws://127.0.0.1:9001/ -v --binary --send-file picture.png </dev/null
   duplex connect wss://127.0.0.1:8443/ --insecure     # a certificate of your own making`,
 		Args: positional([]string{"URL"}, false),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -60,32 +77,66 @@ closes with another code than 1000.`,
 	cmd.Flags().BoolVar(&c.compress, "compress", false, "offer permessage-deflate: compress messages of 128 bytes and more")
 	cmd.Flags().Var(&c.limit, "max-message", "longest message that is sent or taken")
 	cmd.Flags().DurationVar(&c.closeTimeout, "close-timeout", c.closeTimeout, "wait at most this `TIME` for the server's answer to the close")
+	cmd.Flags().StringVar(&c.proxy, "proxy", "", "connect through the proxy at this `URL`: http, https, socks5 or socks5h; otherwise HTTP_PROXY, HTTPS_PROXY and NO_PROXY say")
+	cmd.Flags().BoolVar(&c.reconnect, "reconnect", false, "connect again when the connection breaks or the server goes away, after a time that grows")
+	cmd.Flags().DurationVar(&c.ping, "ping", c.ping, "ping the server every `TIME`; 0: never")
+	cmd.Flags().BoolVarP(&c.verbose, "verbose", "v", false, "show the opening handshake and control frames on standard error, credentials too")
+	cmd.Flags().BoolVar(&c.json, "json", false, "print messages that are JSON with line breaks and indents")
+	cmd.Flags().StringArrayVar(&c.sendFiles, "send-file", nil, "send `FILE` as one message before the input; may be repeated")
 	return cmd
 }
 
-// run opens the connection, carries messages both ways and closes it.
+// run carries messages both ways over the connection, or with --reconnect over one
+// after the other.
 func (c *connect) run(ctx context.Context, address string, stdin io.Reader) error {
 	u, err := socketURL(address)
 	if err != nil {
 		return err
 	}
-	if err := c.dial(ctx, u); err != nil {
+	o, err := c.options()
+	if err != nil {
 		return err
 	}
-	defer c.conn.CloseNow()
-
-	received := make(chan error, 1)
-	go func() { received <- c.receive() }()
+	if c.files, err = c.readFiles(); err != nil {
+		return err
+	}
 	input := make(chan inputLine)
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	go c.read(reading, stdin, input)
 
-	sendErr, ended := c.send(ctx, input, received)
-	if ended == nil {
-		// receive goes on printing until the peer's close.
-		c.conn.CloseWrite(websocket.CloseNormal, "")
-		ended = <-received
+	// How the session ended that was the last; else what kept one from beginning.
+	var sendErr, ended error
+	sessions, read := 0, false
+	r := websocket.Reconnect{
+		URL:     u.String(),
+		Options: o,
+		Again: func(err error) bool {
+			again := c.reconnect && websocket.Temporary(err)
+			if !again {
+				ended = err
+			}
+			return again
+		},
+		Failed: func(err error, wait time.Duration) {
+			fmt.Fprintf(c.stderr, "duplex connect: %s; again in %v\n", visible(c.describe(u, err)), wait.Round(time.Millisecond))
+		},
+	}
+	err = r.Run(ctx, func(_ context.Context, conn *websocket.Conn) error {
+		c.conn = conn
+		sessions++
+		c.welcome(u)
+		if !read {
+			read = true
+			go c.read(reading, stdin, input)
+		}
+		sendErr, ended = c.session(ctx, input)
+		return ended
+	})
+	switch {
+	case sessions == 0 || ended == nil && err != nil:
+		return c.unreached(u, err)
+	case errors.As(ended, new(*websocket.HandshakeError)):
+		return c.unreached(u, ended)
 	}
 	switch err := c.verdict(ended); {
 	case err == nil:
@@ -97,35 +148,123 @@ func (c *connect) run(ctx context.Context, address string, stdin io.Reader) erro
 	}
 }
 
-// dial opens the connection.
-func (c *connect) dial(ctx context.Context, u *url.URL) error {
+// session carries messages over a connection until it has ended. err says what was
+// not sent, ended how the connection ended.
+func (c *connect) session(ctx context.Context, input <-chan inputLine) (err, ended error) {
+	received := make(chan error, 1)
+	go func() { received <- c.receive() }()
+	err, ended = c.send(ctx, input, received)
+	if ended == nil {
+		// receive goes on printing until the peer's close.
+		c.conn.CloseWrite(websocket.CloseNormal, "")
+		ended = <-received
+	}
+	return err, ended
+}
+
+// describe says in one line why there is to be another attempt.
+func (c *connect) describe(u *url.URL, err error) string {
+	if c.conn == nil || errors.As(err, new(*websocket.HandshakeError)) {
+		return c.unreached(u, err).Error()
+	}
+	c.conn = nil
+	return lineEnd(err, c.limit).Error()
+}
+
+// unreached says why a server was not reached.
+func (c *connect) unreached(u *url.URL, err error) error {
+	return unreached(u.Redacted(), c.response, err)
+}
+
+// options returns the settings of the connection. The error is wrong use.
+func (c *connect) options() (*websocket.DialOptions, error) {
 	header, host, err := c.header()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := checkSubprotocols(c.subprotocols); err != nil {
-		return err
+		return nil, err
 	}
 	if c.closeTimeout <= 0 {
-		return wrongUse("--close-timeout must be more than zero, as in 5s")
+		return nil, wrongUse("--close-timeout must be more than zero, as in 5s")
 	}
-	options := websocket.Options{MaxMessage: int64(c.limit), CloseTimeout: c.closeTimeout}
-	if c.compress {
-		options.Extensions = []websocket.Extension{&websocket.Deflate{}}
+	if c.ping < 0 {
+		return nil, wrongUse("--ping must not be less than zero, as in 10s")
 	}
-	conn, resp, err := websocket.Dial(ctx, u.String(), &websocket.DialOptions{
-		Options:      options,
+	o := &websocket.DialOptions{
+		Options:      websocket.Options{MaxMessage: int64(c.limit), CloseTimeout: c.closeTimeout, PingInterval: c.ping, Hooks: c.hooks()},
 		Subprotocols: c.subprotocols,
 		Header:       header,
 		Host:         host,
 		TLSConfig:    c.tls(),
-	})
-	if err != nil {
-		return unreached(u.Redacted(), resp, err)
 	}
-	c.conn = conn
+	if c.compress {
+		o.Extensions = []websocket.Extension{&websocket.Deflate{}}
+	}
+	if c.ping == 0 {
+		o.PingInterval = -1
+	}
+	if c.proxy != "" {
+		u, err := proxyURL(c.proxy)
+		if err != nil {
+			return nil, err
+		}
+		o.Proxy = http.ProxyURL(u)
+		o.ProxyTLSConfig = c.tls()
+	}
+	return o, nil
+}
+
+// proxyURL reads the address of a proxy. The error is wrong use.
+func proxyURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" {
+		return nil, wrongUse("--proxy is not the URL of a proxy, as in http://user:password@proxy.example:3128")
+	}
+	switch u.Scheme {
+	case "http", "https", "socks5", "socks5h":
+		return u, nil
+	}
+	return nil, wrongUse("--proxy begins with %s: a proxy's URL begins with http, https, socks5 or socks5h", u.Scheme)
+}
+
+// readFiles reads the files of --send-file. They are looked at before there is a
+// connection: a message that is wrong is not begun.
+func (c *connect) readFiles() ([]inputLine, error) {
+	var files []inputLine
+	for _, name := range c.sendFiles {
+		b, err := readFile(name, int64(c.limit))
+		switch {
+		case errors.Is(err, errLineTooLong):
+			return nil, fmt.Errorf("%s is over %s: raise --max-message", name, c.limit.String())
+		case err != nil:
+			return nil, err
+		case !c.binary && !utf8.Valid(b):
+			return nil, fmt.Errorf("%s is not UTF-8: use --binary", name)
+		}
+		files = append(files, inputLine{text: b, name: name})
+	}
+	return files, nil
+}
+
+// readFile reads a file that is not over limit.
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = errLineTooLong
+	}
+	return b, err
+}
+
+// welcome tells that there is a connection.
+func (c *connect) welcome(u *url.URL) {
 	state := "connected to " + u.Redacted()
-	if p := conn.Subprotocol(); p != "" {
+	if p := c.conn.Subprotocol(); p != "" {
 		state += ", subprotocol " + p
 	}
 	if e := conn.Extensions(); e != "" {
@@ -134,7 +273,6 @@ func (c *connect) dial(ctx context.Context, u *url.URL) error {
 		state += ", not compressed: the server does not do it"
 	}
 	c.state(state + "; end with ctrl-D")
-	return nil
 }
 
 // state tells a person at a terminal how the connection is. A script is told by
@@ -161,12 +299,17 @@ func (c *connect) receive() error {
 
 // print writes one message as one line.
 func (c *connect) print(t websocket.MessageType, p []byte) error {
+	if c.json && t == websocket.Text {
+		p = indented(p)
+	}
 	line := ""
 	if isTerminal(c.stdout) {
 		line = paint(c.stdout, bold, "< ")
 	}
 	if t == websocket.Binary {
 		line += paint(c.stdout, dim, fmt.Sprintf("[binary, %d bytes]", len(p))) + " " + hex.EncodeToString(p)
+	} else if c.json {
+		line += visibleLines(string(p))
 	} else {
 		line += visible(string(p))
 	}
@@ -187,6 +330,7 @@ func (e *outputError) Unwrap() error { return e.error }
 type inputLine struct {
 	text   []byte
 	number int
+	name   string // of a file, which has no number
 	err    error
 }
 
@@ -203,7 +347,7 @@ func (c *connect) read(ctx context.Context, stdin io.Reader, input chan<- inputL
 			err = fmt.Errorf("line %d of the input is not UTF-8 and was not sent: use --binary", l.count)
 		}
 		select {
-		case input <- inputLine{text, l.count, err}:
+		case input <- inputLine{text: text, number: l.count, err: err}:
 		case <-ctx.Done():
 			return
 		}
@@ -224,6 +368,24 @@ func (c *connect) send(ctx context.Context, input <-chan inputLine, received <-c
 	if c.binary {
 		messages = websocket.Binary
 	}
+	write := func(line inputLine) bool {
+		if c.conn.Write(context.Background(), messages, line.text) != nil {
+			c.unsent = &line
+			return false
+		}
+		c.unsent = nil
+		return true
+	}
+	if line := c.unsent; line != nil && !write(*line) {
+		return unsent(*line), <-received
+	}
+	for len(c.files) > 0 {
+		line := c.files[0]
+		c.files = c.files[1:]
+		if !write(line) {
+			return unsent(line), <-received
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -232,6 +394,7 @@ func (c *connect) send(ctx context.Context, input <-chan inputLine, received <-c
 			select {
 			case line := <-input:
 				if line.err == nil {
+					c.unsent = &line
 					return unsent(line), ended
 				}
 			case <-time.After(inHand):
@@ -244,7 +407,7 @@ func (c *connect) send(ctx context.Context, input <-chan inputLine, received <-c
 			if line.err != nil {
 				return line.err, nil
 			}
-			if err := c.conn.Write(context.Background(), messages, line.text); err != nil {
+			if !write(line) {
 				return unsent(line), <-received
 			}
 		}
@@ -253,6 +416,9 @@ func (c *connect) send(ctx context.Context, input <-chan inputLine, received <-c
 
 // unsent is the error of a line for which the connection has ended too early.
 func unsent(line inputLine) error {
+	if line.name != "" {
+		return fmt.Errorf("the connection ended before %s was sent", line.name)
+	}
 	return fmt.Errorf("the connection ended before line %d of the input was sent", line.number)
 }
 

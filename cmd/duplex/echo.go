@@ -10,7 +10,7 @@ import (
 )
 
 func newEcho() *cobra.Command {
-	addr, limit := "127.0.0.1:9001", size(16<<20)
+	addr, limit, secure := "127.0.0.1:9001", size(16<<20), new(tlsSettings)
 	cmd := &cobra.Command{
 		Use:   "echo",
 		Short: "Run a WebSocket server that sends every message back",
@@ -22,9 +22,13 @@ as one frame of the same type, however it was cut into frames. Compression
 closes the connections with code 1001 and ends it.`,
 		Example: `  duplex echo
   duplex echo --listen 127.0.0.1:0 --max-message 64MiB
+  duplex echo --tls-self-signed
   echo hello | duplex connect ws://127.0.0.1:9001/`,
 		Args: positional(nil, false),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := secure.check(); err != nil {
+				return err
+			}
 			at, err := parseListen(addr)
 			if err != nil {
 				return err
@@ -34,14 +38,22 @@ closes the connections with code 1001 and ends it.`,
 				return err
 			}
 			log := newLog(cmd.ErrOrStderr())
+			if ln, err = secure.wrap(ln, log); err != nil {
+				return err
+			}
+			scheme := "ws"
+			if secure.on() {
+				scheme = "wss"
+			}
 			open := new(websocket.Registry)
 			h := echoHandler(limit, open)
 			h.Logger = log
-			fmt.Fprintf(cmd.OutOrStdout(), "Echo on ws://%s/\n", reachable(ln))
+			fmt.Fprintf(cmd.OutOrStdout(), "Echo on %s://%s/\n", scheme, reachable(ln))
 			return serveUntil(cmd.Context(), ln, h, 0, open.Shutdown, log)
 		},
 	}
 	cmd.Flags().StringVar(&addr, "listen", addr, "`HOST:PORT` to listen on; port 0 is any free one")
+	secure.flags(cmd)
 	cmd.Flags().Var(&limit, "max-message", "longest message that is taken; a longer one ends its connection with code 1009")
 	return cmd
 }

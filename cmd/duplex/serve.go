@@ -21,6 +21,7 @@ type serve struct {
 	bounds        bounds
 	origins       []string
 	shutdownDelay time.Duration
+	tls           tlsSettings
 	logs          logSettings
 }
 
@@ -65,6 +66,7 @@ limits away: for a network that you trust, or behind a proxy that knows who may.
 	cmd.Flags().StringSliceVar(&s.origins, "origin", nil, "`ORIGIN` whose web pages may use the server, as in https://app.example.com or *.example.com; may be repeated")
 	s.bounds.flags(cmd)
 	cmd.Flags().DurationVar(&s.shutdownDelay, "shutdown-delay", 0, "`TIME` between /readyz failing and the end of the connections")
+	s.tls.flags(cmd)
 	s.logs.flags(cmd)
 	return cmd
 }
@@ -91,6 +93,9 @@ func (s *serve) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if ln, err = s.tls.wrap(ln, log); err != nil {
+		return err
+	}
 	if authorize == nil && !at.IP.IsLoopback() {
 		log.Warn("everybody who reaches this address may publish and subscribe", "listen", ln.Addr().String())
 	}
@@ -107,6 +112,9 @@ func (s *serve) run(cmd *cobra.Command) error {
 	metrics.Attach(srv)
 	out := cmd.OutOrStdout()
 	url := "http://" + reachable(ln)
+	if s.tls.on() {
+		url = "https://" + reachable(ln)
+	}
 	fmt.Fprintf(out, "Console   %s\n", paint(out, bold, url+"/console"))
 	bearer := ""
 	if authorize != nil {
@@ -126,6 +134,9 @@ func (s *serve) check() error {
 		return wrongUse("--shutdown-delay must not be less than zero")
 	}
 	if err := s.logs.check(); err != nil {
+		return err
+	}
+	if err := s.tls.check(); err != nil {
 		return err
 	}
 	return s.bounds.check()
