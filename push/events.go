@@ -83,8 +83,14 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 // openStream opens the line of a request, or answers the request.
 func (s *Server) openStream(w http.ResponseWriter, r *http.Request, want wish, token, transport string) (*stream, Position, bool) {
 	g, err := s.core.grant(r, token)
+	leave := func() {}
 	if err == nil {
-		err = s.core.enter(transport)
+		leave, err = s.Limits.Enter(r)
+	}
+	if err == nil {
+		if err = s.core.enter(transport); err != nil {
+			leave()
+		}
 	}
 	if err != nil {
 		refuse(w, err)
@@ -92,16 +98,19 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request, want wish, t
 	}
 	l, begin, err := s.core.open(want, g)
 	if err != nil {
+		leave()
 		s.core.leave(transport)
 		s.core.report("subscribing", err)
 		refuse(w, err)
 		return nil, Position{}, false
 	}
+	l.leave = leave
 	return l, begin, true
 }
 
 func (s *Server) closeStream(l *stream, transport string) {
 	l.session.close()
+	l.leave()
 	s.core.leave(transport)
 }
 

@@ -85,7 +85,7 @@ func TestPublisher(t *testing.T) {
 		"192.0.2.1:80": "address 192.0.2.1", "[::ffff:192.0.2.1]:80": "address 192.0.2.1",
 		"[2001:db8::1:2:3:4]:80": "address 2001:db8::", "[2001:db8::9]:81": "address 2001:db8::", "[fe80::1%eth0]:80": "address fe80::", "@": "address @",
 	} {
-		if got := publisher(&Grant{}, &http.Request{RemoteAddr: addr}); got != want {
+		if got := publisher(&Grant{}, &http.Request{RemoteAddr: addr}, nil); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
 		}
 	}

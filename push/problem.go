@@ -2,10 +2,13 @@ package push
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/duplexgo/duplex/push/protocol"
+	"github.com/duplexgo/duplex/websocket"
 )
 
 // A problemDocument says in an HTTP answer what went wrong. RFC 9457, 3.1.
@@ -50,6 +53,13 @@ var statuses = map[protocol.Code]int{
 
 // refuse answers a request with the problem that an error is.
 func refuse(w http.ResponseWriter, err error) {
+	if limit, ok := errors.AsType[*websocket.HandshakeError](err); ok {
+		if after := limit.RetryAfter(); after > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(after.Seconds())))
+		}
+		problem(w, limit.Status, 0, limit.Msg)
+		return
+	}
 	e := toError(err)
 	status, ok := statuses[e.Code]
 	if !ok {

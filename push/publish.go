@@ -41,7 +41,7 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) {
 // publishFor publishes a message that came by HTTP.
 func (s *Server) publishFor(r *http.Request, g *Grant, m message) (Position, error) {
 	exempt := g.Admin && s.core.authorize != nil // without it everybody is one
-	if !exempt && !s.core.rates.take(publisher(g, r), s.core.limits.publishes) {
+	if !exempt && !s.core.rates.take(publisher(g, r, s.Limits), s.core.limits.publishes) {
 		s.core.hooks.published(0, errTooManyMessages)
 		return Position{}, errTooManyMessages
 	}

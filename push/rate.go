@@ -2,8 +2,9 @@ package push
 
 import (
 	"net/http"
-	"net/netip"
 	"sync"
+
+	"github.com/duplexgo/duplex/websocket"
 )
 
 // rates limit how fast each publisher over HTTP may publish. A publisher is a user
@@ -59,18 +60,17 @@ func (r *rates) forget() {
 }
 
 // publisher is by what a publisher is told from others.
-func publisher(g *Grant, r *http.Request) string {
+func publisher(g *Grant, r *http.Request, l *websocket.Limits) string {
 	if g.User != "" {
 		return "user " + g.User
 	}
-	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
+	ip := l.ClientAddr(r)
+	if !ip.IsValid() {
 		return "address " + r.RemoteAddr
 	}
-	ip := addr.Addr().Unmap()
 	if ip.Is6() {
 		// A single subscriber of a network has so many addresses.
-		prefix, _ := ip.WithZone("").Prefix(64)
+		prefix, _ := ip.Prefix(64)
 		ip = prefix.Addr()
 	}
 	return "address " + ip.String()

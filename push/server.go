@@ -95,6 +95,15 @@ type Server struct {
 	// no limit.
 	MaxLines int
 
+	// Limits say who may use the server, and how many lines an address may have, by
+	// WebSocket or SSE or polls that wait; and, behind proxies, where requests come from.
+	// nil: all may, as many as MaxLines.
+	Limits *websocket.Limits
+
+	// ShutdownRate is how many WebSockets a second Shutdown closes. Default: all of
+	// them at once.
+	ShutdownRate int
+
 	// PublishRate is how many messages a second a publisher may publish over HTTP on
 	// the average, with ten seconds' worth at once; others are refused with 429. A
 	// publisher is a user, or where there is none an address (of IPv6, a /64).
@@ -177,7 +186,8 @@ func (s *Server) init() {
 			}, s.core.hub.news)
 		}
 		s.core.hub.broker = s.core.broker
-		s.lines.init(&s.core, s.WebSocket, s.Origins)
+		s.lines.init(&s.core, s.WebSocket, s.Origins, s.Limits)
+		s.lines.registry.ShutdownRate = s.ShutdownRate
 		s.handler = s.guard(s.routes())
 	})
 }
@@ -234,6 +244,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		case d.broken != nil:
 			s.core.report("reading Origins", d.broken)
 			problem(w, http.StatusInternalServerError, 0, "the server's list of origins cannot be read")
+		case !s.Limits.Allows(s.Limits.ClientAddr(r)):
+			problem(w, http.StatusForbidden, 0, "this address may not use the server")
 		case s.LiteralHosts && !literalHost(r.Host):
 			problem(w, http.StatusMisdirectedRequest, 0, "this server is only reached by an IP address or as localhost, not by another name")
 		case !d.admit(w, r):

@@ -14,6 +14,7 @@ type stream struct {
 	session session
 	news    chan struct{} // holds a value if there may be news
 	ended   chan ending   // holds how the line is to end
+	leave   func()        // counts the client out by its address
 }
 
 // wake is called with locks held.

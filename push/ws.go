@@ -41,7 +41,7 @@ type line struct {
 	sending chan struct{} // holds one value while a batch is being sent
 }
 
-func (ls *lines) init(c *core, o websocket.Options, origins []string) {
+func (ls *lines) init(c *core, o websocket.Options, origins []string, limits *websocket.Limits) {
 	ls.core = c
 	ls.batches.New = func() any { return new(batch) }
 	if o.MaxMessage == 0 {
@@ -56,6 +56,7 @@ func (ls *lines) init(c *core, o websocket.Options, origins []string) {
 			Subprotocols: []string{protocol.Subprotocol},
 			Origins:      origins,
 			Registry:     &ls.registry,
+			Limits:       limits,
 		},
 		Open:    ls.open,
 		Message: ls.message,

@@ -118,6 +118,19 @@ func (l *Limits) admit(r *http.Request) (*seat, error) {
 	return s, nil
 }
 
+// Enter counts a request in as [Accept] does, for a handler that holds on to its
+// clients in another way: long polling, say. Call leave when it ends. The error is a
+// [*HandshakeError], with the status to answer with and, in RetryAfter, when to come
+// back. A nil *Limits lets all in.
+func (l *Limits) Enter(r *http.Request) (leave func(), err error) {
+	s, err := l.admit(r)
+	return s.leave, err
+}
+
+// Allows reports whether Allow and Deny let an address in. A nil *Limits lets all
+// in.
+func (l *Limits) Allows(addr netip.Addr) bool { return l == nil || l.allows(addr) }
+
 // count counts a connection in, or says which limit it passes.
 func (l *Limits) count(s *seat) error {
 	l.mu.Lock()

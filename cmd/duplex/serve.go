@@ -22,6 +22,7 @@ type serve struct {
 	origins       []string
 	shutdownDelay time.Duration
 	tls           tlsSettings
+	visitors      visitors
 	logs          logSettings
 }
 
@@ -65,6 +66,7 @@ limits away: for a network that you trust, or behind a proxy that knows who may.
 	s.keys.flags(cmd)
 	cmd.Flags().StringSliceVar(&s.origins, "origin", nil, "`ORIGIN` whose web pages may use the server, as in https://app.example.com or *.example.com; may be repeated")
 	s.bounds.flags(cmd)
+	s.visitors.flags(cmd)
 	cmd.Flags().DurationVar(&s.shutdownDelay, "shutdown-delay", 0, "`TIME` between /readyz failing and the end of the connections")
 	s.tls.flags(cmd)
 	s.logs.flags(cmd)
@@ -109,6 +111,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 		Log:           log,
 	}
 	s.bounds.apply(srv)
+	s.visitors.apply(srv, log)
 	metrics.Attach(srv)
 	out := cmd.OutOrStdout()
 	url := "http://" + reachable(ln)
@@ -137,6 +140,9 @@ func (s *serve) check() error {
 		return err
 	}
 	if err := s.tls.check(); err != nil {
+		return err
+	}
+	if err := s.visitors.check(); err != nil {
 		return err
 	}
 	return s.bounds.check()

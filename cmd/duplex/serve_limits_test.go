@@ -41,6 +41,7 @@ func TestServeLimitsInTheDocument(t *testing.T) {
 func TestServeWrongLimits(t *testing.T) {
 	for _, args := range [][]string{
 		{"--max-lines", "0"}, {"--max-channels", "-1"}, {"--max-subscriptions", "0"}, {"--command-rate", "0"}, {"--publish-rate", "0"},
+		{"--max-lines-per-address", "0"}, {"--handshake-rate", "0"}, {"--frame-rate", "-1"}, {"--shutdown-rate", "-1"}, {"--forwarded-header", "a b"},
 		{"--max-depth", "0"}, {"--max-wait", "0s"}, {"--keep-alive", "-1s"}, {"--write-timeout", "0s"}, {"--shutdown-delay", "-1s"},
 		{"--origin", "https://"}, {"--log-format", "xml"}, {"--log-level", "loud"},
 	} {
