@@ -96,6 +96,22 @@
 //	...
 //	return c.Close(websocket.CloseNormal, "")
 //
+// It goes through the proxies that the environment names, or [DialOptions.Proxy];
+// follows redirects without carrying credentials to other origins; and waits while
+// another Dial is on its way to the same host, as RFC 6455 wants it
+// ([DialOptions.Parallel]). A [Reconnect] dials again when the connection has ended,
+// after a random time that grows, unless the server has said that there is no use
+// in it. Built for a browser (GOOS=js) Dial and Conn are the same, over the
+// browser's own WebSocket.
+//
+// # Many strangers
+//
+// [Limits] in [AcceptOptions.Limits] hold a server's clients to a number of
+// connections in all and for each address, and to handshakes a second; they say
+// who may connect, and behind which proxies clients are found.
+// [Options.MessageRate] and [Options.ByteRate] bound what one connection sends.
+// [Options.Hooks] tell of what happens, for metrics.
+//
 // # What the library does by itself
 //
 //   - It answers pings, sends its own ([Options.PingInterval]) and ends a
