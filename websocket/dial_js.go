@@ -51,6 +51,7 @@ func (d *dialing) checkBrowser() error {
 		"DialOptions.ProxyHeader":    len(o.ProxyHeader) > 0,
 		"DialOptions.ProxyTLSConfig": o.ProxyTLSConfig != nil,
 		"DialOptions.DialContext":    o.DialContext != nil,
+		"Options.Extensions":         len(o.Extensions) > 0, // it compresses by itself
 	} {
 		if set {
 			return fmt.Errorf("%s cannot be had in a browser", name)

@@ -267,7 +267,7 @@ func (c *connect) welcome(u *url.URL) {
 	if p := c.conn.Subprotocol(); p != "" {
 		state += ", subprotocol " + p
 	}
-	if e := conn.Extensions(); e != "" {
+	if e := c.conn.Extensions(); e != "" {
 		state += ", extension " + e
 	} else if c.compress {
 		state += ", not compressed: the server does not do it"
