@@ -57,14 +57,17 @@ func (c *Conn) measure(h wire.Header) error {
 	if messages <= 0 && bytes <= 0 {
 		return nil
 	}
-	if c.rates == nil {
-		c.rates = new(rates)
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	rare := c.out.rare()
+	if rare.rates == nil {
+		rare.rates = new(rates)
 	}
 	size := int(min(h.Length, 1<<40)) + h.Size()
 	switch {
-	case h.Opcode != wire.OpContinuation && c.rates.messages.take(messages, 1) > 0:
+	case h.Opcode != wire.OpContinuation && rare.rates.messages.take(messages, 1) > 0:
 		return &wire.Error{Code: ClosePolicyViolation, Msg: fmt.Sprintf("more than %d messages a second", messages)}
-	case c.rates.bytes.take(bytes, size) > 0:
+	case rare.rates.bytes.take(bytes, size) > 0:
 		return &wire.Error{Code: ClosePolicyViolation, Msg: fmt.Sprintf("more than %d bytes a second", bytes)}
 	}
 	return nil

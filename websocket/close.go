@@ -166,7 +166,7 @@ func (c *Conn) cut(err error) error {
 	c.out.fail(err)
 	c.pinger.stop()
 	closeErr := c.stream.Close()
-	c.seat.Load().leave()
+	c.stand()
 	c.closed(err)
 	if c.parking.loop == nil {
 		c.in.stop(err)

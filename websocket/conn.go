@@ -3,7 +3,6 @@ package websocket
 import (
 	"io"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/duplexgo/duplex/websocket/internal/netpoll"
@@ -190,8 +189,6 @@ type Conn struct {
 	out    out
 	pinger pinger
 	ending ending
-	seat   atomic.Pointer[seat] // by which it is counted
-	rates  *rates               // nil: nothing has been measured
 }
 
 // settings are what does not change in a connection's life. The connections of a

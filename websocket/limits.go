@@ -194,10 +194,23 @@ func (c *Conn) sit(s *seat) {
 	if s == nil {
 		return
 	}
-	c.seat.Store(s)
+	c.out.mu.Lock()
+	c.out.rare().seat = s
+	c.out.mu.Unlock()
 	if c.ending.ended() {
 		s.leave()
 	}
+}
+
+// stand leaves the seat.
+func (c *Conn) stand() {
+	c.out.mu.Lock()
+	var s *seat
+	if c.out.aside != nil {
+		s = c.out.aside.seat
+	}
+	c.out.mu.Unlock()
+	s.leave()
 }
 
 // counted returns what an address is counted as, the zero Addr where it is not.

@@ -69,6 +69,8 @@ type aside struct {
 
 	encoders *encoders // nil: no message has passed one
 	decoders *decoders // nil: no message has passed one; the one who reads owns them
+	seat     *seat     // by which the connection is counted
+	rates    *rates    // what has been received of late
 }
 
 // rare returns the aside to be changed.
