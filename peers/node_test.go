@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http/httptest"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,16 +29,7 @@ func nodeClient(t *testing.T, url string) (r nodeResult) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	path := append(filepath.SplitList(os.Getenv("NODE_PATH")), "/usr/share/nodejs")
-	env := append(os.Environ(), "NODE_PATH="+strings.Join(path, string(filepath.ListSeparator)))
-	look := exec.CommandContext(ctx, "node", "-e", "require('ws').WebSocketServer.name")
-	look.Env = env
-	if look.Run() != nil {
-		missing(t, "ws for Node.js (Debian: nodejs and node-ws)")
-	}
-	cmd := exec.CommandContext(ctx, "node", filepath.Join("testdata", "client.js"), url)
-	cmd.Env = env
-	out, err := cmd.Output()
+	out, err := nodeJS(ctx, t, "ws", "client.js", url).Output()
 	if err == nil {
 		err = json.Unmarshal(out, &r)
 	}

@@ -100,7 +100,7 @@ func parts(header, claims, signature string) string {
 func good(changes map[string]any) string {
 	claims := map[string]any{
 		"sub":    "42",
-		"exp":    maxTime,
+		"exp":    int64(maxTime),
 		"duplex": map[string]any{"subscribe": []string{"news", "user:{user}"}},
 	}
 	maps.Copy(claims, changes)

@@ -156,7 +156,7 @@ func TestClaims(t *testing.T) {
 		{"no exp", good(map[string]any{"exp": nil}), "no end (exp)"},
 		{"exp is null", `{"exp":null}`, "no end (exp)"},
 		{"exp is text", good(map[string]any{"exp": "4102444800"}), "claims sub, exp"},
-		{"exp in milliseconds", good(map[string]any{"exp": 4102444800000}), "seconds since 1970"},
+		{"exp in milliseconds", good(map[string]any{"exp": int64(4102444800000)}), "seconds since 1970"},
 		{"exp is huge", `{"exp":1e300}`, "seconds since 1970"},
 		{"exp is beyond numbers", `{"exp":1e999}`, "claims sub, exp"},
 		{"exp is negative", good(map[string]any{"exp": -1}), "seconds since 1970"},
