@@ -223,7 +223,7 @@ func TestConnectRefused(t *testing.T) {
 		{"a page", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<!doctype html>\n<title>x</title>") },
 			"the server answered 200 (OK): there is something else at this path, check the URL"},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/there", http.StatusFound) },
-			"the server answered 302 (Found), to /there: redirects are not followed, use the URL that it leads to"},
+			"the server answered 302 (Found), to /there: this redirect is not followed, use the URL that it leads to"},
 		{"overloaded", func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "no\x1b[31mw", http.StatusServiceUnavailable)
 		},

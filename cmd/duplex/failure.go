@@ -144,7 +144,7 @@ func adviceFor(status int) string {
 	case status >= 400:
 		return "check the command line"
 	case status >= 300:
-		return "redirects are not followed, use the URL that it leads to"
+		return "this redirect is not followed, use the URL that it leads to"
 	}
 	return "there is something else at this path, check the URL"
 }

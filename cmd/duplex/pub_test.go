@@ -99,7 +99,7 @@ func TestPubRefused(t *testing.T) {
 			json.NewEncoder(w).Encode(map[string]any{"title": "t", "detail": "too \x1b[31mbig"})
 		}, `the server answered 413 (Request Entity Too Large), too \x1b[31mbig: send less, or raise the server's limit`},
 		{"a redirect is not followed", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusSeeOther) },
-			"the server answered 303 (See Other), to /x: redirects are not followed, use the URL that it leads to"},
+			"the server answered 303 (See Other), to /x: this redirect is not followed, use the URL that it leads to"},
 		{"another kind of server", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "<html>") },
 			"the answer holds no position, so this is no push server: check the URL"},
 	} {
