@@ -62,7 +62,7 @@ std internal/load js push push/protocol push/console push/metrics push/token web
 go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.
-std internal/load websocket bench/... github.com/coder/websocket github.com/gobwas/ws github.com/gorilla/websocket github.com/lesismal/... github.com/lxzan/gws < bench/...
+std internal/load websocket push bench/... github.com/centrifugal/centrifuge github.com/coder/websocket github.com/gobwas/ws github.com/gorilla/websocket github.com/lesismal/... github.com/lxzan/gws < bench/...
 
 # Tests against others, and of the repository itself.
 std websocket push go.uber.org/goleak github.com/chromedp/... < peers:test
@@ -233,7 +233,8 @@ func TestImportsAreChecked(t *testing.T) {
 		{"internal/load/conn.go", own + "websocket/wire", ""},
 		{"internal/load/conn.go", own + "websocket", "internal/load/conn.go imports " + own + "websocket"},
 		{"bench/server/gws.go", "github.com/lxzan/gws", ""},
-		{"bench/server/gws.go", own + "push", "bench/server/gws.go imports " + own + "push"},
+		{"bench/server/push.go", own + "push", ""},
+		{"bench/server/push.go", own + "push/token", "bench/server/push.go imports " + own + "push/token"},
 		{"cmd/duplex/main.go", own + "bench/load", "cmd/duplex/main.go imports " + own + "bench/load"},
 		{"peers/python_test.go", own + "cmd/duplex", "peers/python_test.go imports " + own + "cmd/duplex"},
 	} {

@@ -127,11 +127,12 @@ func one(o options, s step) (r load.Result, err error) {
 	j := m.job
 	j.Addr, j.Control, j.PID = p.Addr, p.Control, p.PID
 	j.Mirror = who.Floor
+	j.Dialect = who.Name
 	j.Warm, j.Patience = o.warm, patience
 	if j.Duration == 0 {
 		j.Duration = o.duration
 	}
-	if o.profiles != "" && j.Kind != load.Idle {
+	if o.profiles != "" && j.Kind != load.Idle && j.Kind != load.Audience {
 		name := fmt.Sprintf("%s-%s-%d.pprof", who.Name, m.name, s.round)
 		if j.Profile, err = filepath.Abs(filepath.Join(o.profiles, name)); err != nil {
 			return r, err

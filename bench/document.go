@@ -17,6 +17,12 @@ func (s setting) title(name string) string {
 	switch name {
 	case "raw":
 		return "raw epoll, no WebSocket: the floor"
+	case "floor":
+		return "one write of one frame to each socket: the floor"
+	case pushing:
+		return "Duplex, `push.Server`"
+	case "centrifuge":
+		return strings.TrimSpace("centrifuge " + strings.TrimPrefix(s.Versions["github.com/centrifugal/centrifuge"], "v") + ", Centrifugo's engine")
 	case callbacks:
 		return "Duplex, `Handler`"
 	case blocking:
@@ -54,18 +60,26 @@ var notes = map[string]string{
 	rateTable: "Higher is better. The generator works on the same processors, and often the figure is its own: " +
 		"the first table says what a server costs, this one what came of it here.",
 	deliveryTable: "Higher is better; see above.",
+	deliveryCPU: "Lower is better. All subscribers have the same channel. So many publications come over HTTP at once, and the next when all subscribers have all of them; " +
+		"what publishing costs is part of it.",
+	deliveryPaced: "Lower is better. Publications come over HTTP at that rate, whether they arrive or not. Latency counts from when a message should have been published until a subscriber has it; " +
+		"all subscribers are one thread on the same processors, which is part of each figure. After a figure with ? messages were published late.",
+	comingTable: "Lower is better. First what a subscriber costs from its TCP handshake over its subscription to its end; then what each costs of those who come back at once, " +
+		"until it has got the 100 messages that it has missed, and without its end; then how long that takes for all of them.",
+	audienceTable: "Lower is better. Without the kernel's own memory for a socket. See bench/README.md for what each column counts.",
+	privateTable:  "Lower is better. Each has four messages of 128 bytes in its history after traffic.",
 }
 
 // writeDocument writes the page that has everything.
 func (c *comparison) writeDocument(w io.Writer) error {
 	out := new(strings.Builder)
 	s := c.setting()
-	fmt.Fprint(out, "# Performance\n\nThis page is what `cd bench && go run .` has written. To change it, change what is\nmeasured; [bench/README.md](../bench/README.md) says what that is, how, and which\nsettings each library has and why.\n\n")
+	fmt.Fprintf(out, "# %s\n\nThis page is what `cd bench && %s` has written. To change it, change what is\nmeasured; [bench/README.md](../bench/README.md) says what that is, how, and which\nsettings each contestant has and why.\n\n", c.options.suite.title, c.options.suite.command)
 	c.writeSetting(out, s)
 	if caution := s.caution(); caution != "" {
 		fmt.Fprintf(out, "\n**%s**\n", caution)
 	}
-	fmt.Fprintf(out, "\nEach figure is the median of the rounds, each with new processes, and after ± half\nthe way from the least to the greatest in per cent: figures that differ by less do\nnot differ. Only ratios of one run mean anything on other machines. The last rows\ndivide Duplex's figure by that of the best other library, which is named; **bold**\nis where that library is better.\n")
+	fmt.Fprintf(out, "\nEach figure is the median of the rounds, each with new processes, and after ± half\nthe way from the least to the greatest in per cent: figures that differ by less do\nnot differ. Only ratios of one run mean anything on other machines. The last rows\ndivide Duplex's figure by that of the best other contestant that is not the floor,\nwhich is named; **bold** is where that one is better.\n")
 	for _, title := range c.titles() {
 		fmt.Fprintf(out, "\n## %s\n\n", title)
 		if note := notes[title]; note != "" {
@@ -142,7 +156,7 @@ func (c *comparison) writeMarkdown(w io.Writer, s setting, title string) {
 			fmt.Fprintln(w, line)
 		}
 	}
-	for _, own := range []string{callbacks, blocking} {
+	for _, own := range c.options.suite.own {
 		line, any := "| *"+s.title(own)+", to the best other* |", false
 		for _, col := range columns {
 			r, ok := c.against(col, own)
@@ -171,7 +185,7 @@ func (c *comparison) against(col column, own string) (r ratio, ok bool) {
 	}
 	var best figure
 	for _, who := range c.options.contestants {
-		if who.Floor || who.Name == callbacks || who.Name == blocking {
+		if who.Floor || slices.Contains(c.options.suite.own, who.Name) {
 			continue
 		}
 		f, ok := c.figure(col.mode.name, col.metric, who.Name)
@@ -203,11 +217,11 @@ func (r ratio) cell(ok bool) string {
 
 // writeLosses lists every figure in which another library is better.
 func (c *comparison) writeLosses(w io.Writer, s setting) {
-	fmt.Fprint(w, "\n## Where another library is better\n\n")
+	fmt.Fprint(w, "\n## Where another is better\n\n")
 	var rows []string
 	for _, title := range c.titles() {
 		for _, col := range c.columns(title) {
-			for _, own := range []string{callbacks, blocking} {
+			for _, own := range c.options.suite.own {
 				r, ok := c.against(col, own)
 				if !ok || !r.lost {
 					continue
@@ -238,13 +252,15 @@ func (c *comparison) writeGoalTable(w io.Writer) {
 	}
 }
 
-// short is the README's table: of each column its mode, which of its metrics, and
-// what it is called, "" for the number of its connections.
-var short = []struct {
+// A shortColumn is one of the README's table: its mode, which of its metrics, and what
+// it is called, "" for the number of its connections.
+type shortColumn struct {
 	mode   string
 	metric int
 	name   string
-}{
+}
+
+var shortLibraries = []shortColumn{
 	{"echo-32", 0, "32 B"},
 	{"echo-32-1000", 0, ""},
 	{"echo-32-16", 0, "16 in flight"},
@@ -260,6 +276,7 @@ func (c *comparison) writeShort(w io.Writer) error {
 	s := c.setting()
 	out := new(strings.Builder)
 	header, rule := "| |", "|---|"
+	short := c.options.suite.short
 	for _, col := range short {
 		name := col.name
 		if name == "" {
@@ -281,8 +298,8 @@ func (c *comparison) writeShort(w io.Writer) error {
 		}
 		fmt.Fprintln(out, line)
 	}
-	fmt.Fprintf(out, "\nThe server's processor time for a message in microseconds: echo of 32 bytes with 64\nconnections, and what the column says that is different; a delivery of a broadcast to\n%s with 8 in flight; and the resident memory of an idle connection after traffic.\nLower is better, **bold** is the best library. %s, %s, %d\nprocessors, %s, %s; medians of %s.\n[docs/performance.md](docs/performance.md) has the rest, and where Duplex loses.\n",
-		grouped(c.options.many), s.Date, s.Processor, s.Processors, s.System, s.Go, rounds(s.Rounds))
+	fmt.Fprintf(out, "\n%s\nLower is better, **bold** is the best but for the floor. %s, %s, %d\nprocessors, %s, %s; medians of %s.\n[%[8]s](%[8]s) has the rest, and where Duplex loses.\n",
+		c.options.suite.caption(c.options), s.Date, s.Processor, s.Processors, s.System, s.Go, rounds(s.Rounds), c.options.suite.document)
 	if caution := s.caution(); caution != "" {
 		fmt.Fprintf(out, "**%s**\n", caution)
 	}
@@ -324,18 +341,23 @@ func (c *comparison) mode(name string) (mode, bool) {
 	return c.options.modes[i], true
 }
 
-// shortCell is the number alone, bold if no library has a lower one.
+// shortCell is the number alone, bold if no library has a lower one, and with the ? of
+// a doubtful one.
 func (c *comparison) shortCell(m mode, metric int, who server.Contestant, f figure, measured bool) string {
 	if !measured || f.Failed {
 		return cell(f, measured)
 	}
+	text := number(f.Median)
+	if f.Doubtful {
+		text += "?"
+	}
 	if who.Floor {
-		return number(f.Median)
+		return text
 	}
 	for _, other := range c.options.contestants {
 		if o, ok := c.figure(m.name, m.metrics[metric], other.Name); ok && !o.Failed && !other.Floor && o.Median < f.Median {
-			return number(f.Median)
+			return text
 		}
 	}
-	return "**" + number(f.Median) + "**"
+	return "**" + text + "**"
 }

@@ -10,16 +10,17 @@ import (
 	"time"
 
 	"github.com/duplexgo/duplex/bench/load"
+	"github.com/duplexgo/duplex/bench/server"
 )
 
 const readme = "# Title\n\n" + tableBegins + "old\n" + tableEnds + "\nmore\n"
 
 func TestSplice(t *testing.T) {
-	got, err := splice(readme, "new\n")
+	got, err := libraries.splice(readme, "new\n")
 	if want := strings.Replace(readme, "old", "new", 1); err != nil || got != want {
 		t.Errorf("%q, %v, want %q", got, err, want)
 	}
-	if again, err := splice(got, "new\n"); err != nil || again != got {
+	if again, err := libraries.splice(got, "new\n"); err != nil || again != got {
 		t.Errorf("a second time: %q, %v", again, err)
 	}
 	for _, bad := range []string{
@@ -31,7 +32,7 @@ func TestSplice(t *testing.T) {
 		readme + tableEnds,
 		tableEnds + readme,
 	} {
-		if got, err := splice(bad, "new\n"); err == nil {
+		if got, err := libraries.splice(bad, "new\n"); err == nil {
 			t.Errorf("%q became %q", bad, got)
 		}
 	}
@@ -55,7 +56,7 @@ func TestDocuments(t *testing.T) {
 		for name, text := range files {
 			put(name, text)
 		}
-		if checkDocuments(root) == nil {
+		if libraries.checkDocuments(root) == nil {
 			t.Errorf("%v is taken for the repository", files)
 		}
 	}
@@ -63,7 +64,7 @@ func TestDocuments(t *testing.T) {
 		t.Error("a README without the marks was written")
 	}
 	put("README.md", readme)
-	if err := checkDocuments(root); err != nil {
+	if err := libraries.checkDocuments(root); err != nil {
 		t.Error(err)
 	}
 	if c.writeDocuments(root) == nil {
@@ -83,6 +84,29 @@ func TestDocuments(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(root, "*.new")); len(left) > 0 {
 		t.Errorf("%v is left behind", left)
+	}
+}
+
+// Each suite has its own page and its own place in the README.
+func TestSuitesKeepApart(t *testing.T) {
+	files, marks := make(map[string]bool), make(map[string]bool)
+	for _, s := range suites {
+		files[s.document], marks[s.begins], marks[s.ends] = true, true, true
+	}
+	if len(files) != len(suites) || len(marks) != 2*len(suites) {
+		t.Errorf("%v, %v", files, marks)
+	}
+	both := readme + pushServers.begins + "old push\n" + pushServers.ends
+	got, err := pushServers.splice(both, "new push\n")
+	if want := strings.Replace(both, "old push", "new push", 1); err != nil || got != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	got, err = libraries.splice(got, "new\n")
+	if want := strings.Replace(strings.Replace(both, "old push", "new push", 1), "old\n", "new\n", 1); err != nil || got != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	if got, err := pushServers.splice(readme, "x\n"); err == nil {
+		t.Errorf("a README without the marks of a suite became %q", got)
 	}
 }
 
@@ -166,6 +190,10 @@ func TestDoubtShows(t *testing.T) {
 		f, ok := c.figure("echo-32", c.options.modes[0].metrics[0], "gws")
 		if got := cell(f, ok); got != want {
 			t.Errorf("with doubts in %d of 3 rounds: %q, want %q", i+1, got, want)
+		}
+		short := c.shortCell(c.options.modes[0], 0, server.Contestant{Name: "gws"}, f, ok)
+		if strings.Contains(short, "?") != strings.Contains(want, "?") {
+			t.Errorf("with doubts in %d of 3 rounds: %q in the README, %q in the page", i+1, short, want)
 		}
 	}
 }

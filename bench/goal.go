@@ -99,9 +99,9 @@ func rivals(which func(server.Contestant) bool) []string {
 
 // outcomes returns what became of the goals for which everything was measured.
 func (c *comparison) outcomes() []outcome {
-	all := modes(c.options)
+	all := c.options.suite.modes(c.options)
 	var found []outcome
-	for _, g := range goals() {
+	for _, g := range c.options.suite.goals() {
 		m := all[slices.IndexFunc(all, func(m mode) bool { return m.name == g.mode })]
 		value, ok := c.value(g, m)
 		if !ok {

@@ -1,5 +1,5 @@
-// Command bench compares this checkout's WebSocket library with others, and with
-// the least that a server in Go can do. The README beside it says what is measured
+// Command bench compares this checkout's WebSocket library with others, its push
+// server with another, and both with the least that a server in Go can do. The README beside it says what is measured
 // and how. It runs on Linux.
 package main
 
@@ -40,7 +40,7 @@ func run(args []string) error {
 	}
 	const root = ".."
 	if o.write {
-		if err := checkDocuments(root); err != nil {
+		if err := o.suite.checkDocuments(root); err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,13 @@ func TestMain(m *testing.M) {
 
 // Every contestant answers right in every mode: the generator checks every message.
 func TestContestantsAnswerRight(t *testing.T) {
-	o, err := parse([]string{"-idle", "20", "-many", "20", "-receivers", "30", "-settle", "10ms", "-warm", "1ms", "-duration", "20ms", "-rounds", "1"}, io.Discard)
+	for _, s := range suites {
+		t.Run(s.name, func(t *testing.T) { answerRight(t, s) })
+	}
+}
+
+func answerRight(t *testing.T, s suite) {
+	o, err := parse([]string{"-suite", s.name, "-idle", "20", "-many", "20", "-receivers", "30", "-settle", "10ms", "-warm", "1ms", "-duration", "20ms", "-rounds", "1"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +44,7 @@ func TestContestantsAnswerRight(t *testing.T) {
 		j := &o.modes[i].job
 		j.Conns = min(j.Conns, 30)
 		j.Rate = min(j.Rate, 1000)
+		j.Duration = min(j.Duration, 100*time.Millisecond)
 		if j.Size == 1<<20 {
 			j.Conns = 2
 		}
@@ -55,21 +62,21 @@ func TestContestantsAnswerRight(t *testing.T) {
 				if ok != m.can(who) {
 					t.Errorf("%s, %s: measured: %v", m.name, who.Name, ok)
 				}
-				if ok && m.job.Kind != load.Idle && f.Median <= 0 {
+				if ok && m.job.Kind != load.Idle && m.job.Kind != load.Audience && f.Median <= 0 {
 					t.Errorf("%s, %s: %s is %v", m.name, who.Name, metric.name, f.Median)
 				}
 			}
 		}
 	}
-	if got := len(c.outcomes()); got != len(goals()) {
-		t.Errorf("the comparison has an outcome for %d of %d goals", got, len(goals()))
+	if got := len(c.outcomes()); got != len(s.goals()) {
+		t.Errorf("the comparison has an outcome for %d of %d goals", got, len(s.goals()))
 	}
 	var tables bytes.Buffer
 	var page, short bytes.Buffer
 	if err := errors.Join(c.writeTables(&tables), c.writeDocument(&page), c.writeShort(&short), c.failure()); err != nil {
 		t.Error(err)
 	}
-	for _, who := range server.All {
+	for _, who := range s.contestants {
 		if !strings.Contains(tables.String(), "\n"+who.Name+" ") {
 			t.Errorf("%s is in no table", who.Name)
 		}
@@ -131,6 +138,9 @@ func TestWhatIsWritten(t *testing.T) {
 		"-write -rounds 9":      true,
 		"-write -quick -json":   true,
 		"-cpuprofile somewhere": false,
+		"-suite push":           true,
+		"-suite push -json":     true,
+		"-suite push -quick":    false,
 	} {
 		if o, err := parse(strings.Fields(args), io.Discard); err != nil || o.write != want {
 			t.Errorf("%s: writes: %v, %v", args, o.write, err)
@@ -154,25 +164,30 @@ func TestProfiles(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for args, want := range map[string]string{
-		"-only nobody":      "raw",
-		"-modes nothing":    "echo-32",
-		"-rounds 0":         "positive",
-		"-duration -1s":     "positive",
-		"echo":              "not a flag",
-		"-quick -rounds x":  "invalid value",
-		"-idle 0":           "positive",
-		"-settle -1s":       "not negative",
-		"-many 0":           "positive",
-		"-receivers 0":      "positive",
-		"-write -only gws":  "lost",
-		"-only gws,gws,raw": "",
-		"-quick -rounds 3":  "",
+		"-only nobody":                      "raw",
+		"-modes nothing":                    "echo-32",
+		"-rounds 0":                         "positive",
+		"-duration -1s":                     "positive",
+		"echo":                              "not a flag",
+		"-quick -rounds x":                  "invalid value",
+		"-idle 0":                           "positive",
+		"-settle -1s":                       "not negative",
+		"-many 0":                           "positive",
+		"-receivers 0":                      "positive",
+		"-write -only gws":                  "lost",
+		"-suite nothing":                    "websocket and push",
+		"-suite push -only gws":             "centrifuge",
+		"-suite push -modes echo-32":        "fan-1",
+		"-only push":                        "gws",
+		"-suite push -only push -modes own": "",
+		"-only gws,gws,raw":                 "",
+		"-quick -rounds 3":                  "",
 	} {
 		o, err := parse(strings.Fields(args), io.Discard)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: %v, want %q", args, err, want)
 		}
-		if args == "-only gws,gws,raw" && (len(o.contestants) != 2 || len(o.modes) != len(modes(o))) {
+		if args == "-only gws,gws,raw" && (len(o.contestants) != 2 || len(o.modes) != len(o.suite.modes(o))) {
 			t.Errorf("%s: %d contestants, %d modes", args, len(o.contestants), len(o.modes))
 		}
 		if args == "-quick -rounds 3" && (o.rounds != 3 || o.duration != 50*time.Millisecond) {

@@ -177,6 +177,10 @@ func (m mode) expected(o options) time.Duration {
 	switch m.job.Kind {
 	case load.Idle:
 		return whole + 3*o.settle
+	case load.Audience:
+		return whole + 3*o.settle + opening
+	case load.Comeback:
+		return whole + o.duration + opening
 	case load.Block:
 		return whole + o.warm + m.job.Duration + time.Second
 	}

@@ -14,6 +14,7 @@ import (
 
 // options are what the flags say.
 type options struct {
+	suite       suite
 	contestants []server.Contestant
 	modes       []mode
 	rounds      int
@@ -33,9 +34,10 @@ type options struct {
 func parse(args []string, out io.Writer) (o options, err error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(out)
+	which := flags.String("suite", libraries.name, "what is compared: "+libraries.name+", libraries for WebSocket, or "+pushServers.name+", push servers")
 	quick := flags.Bool("quick", false, "try all modes in less than a minute; the figures mean little: sets what of rounds, duration, warm, settle, idle, many and receivers is not given")
-	only := flags.String("only", "", "contestants, separated by commas; all by default: "+strings.Join(contestantNames(), ","))
-	some := flags.String("modes", "", "modes, separated by commas; all by default: "+strings.Join(modeNames(), ","))
+	only := flags.String("only", "", "contestants, separated by commas; all by default: "+perSuite(contestantNames))
+	some := flags.String("modes", "", "modes, separated by commas; all by default: "+perSuite(modeNames))
 	flags.IntVar(&o.rounds, "rounds", 5, "how often each contestant is measured in each mode; the tables show medians")
 	flags.DurationVar(&o.duration, "duration", 700*time.Millisecond, "how long a measurement takes")
 	flags.DurationVar(&o.warm, "warm", 200*time.Millisecond, "how long a server works before it is measured")
@@ -43,7 +45,7 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	flags.IntVar(&o.idle, "idle", 5000, "how many idle connections")
 	flags.IntVar(&o.many, "many", 1000, "how many connections there are where there are many")
 	flags.IntVar(&o.receivers, "receivers", 10000, "how many receivers the larger broadcasts have")
-	flags.BoolVar(&o.write, "write", false, "write docs/performance.md and the README's table; on by default where nothing but -json is given")
+	flags.BoolVar(&o.write, "write", false, "write the suite's page in docs and table in the README; on by default where nothing but -json and -suite is given")
 	flags.BoolVar(&o.json, "json", false, "print everything that was measured as JSON instead of tables")
 	flags.StringVar(&o.profiles, "cpuprofile", "", "an existing folder for CPU profiles of the servers, one for each measurement, contestant-mode-round.pprof; profiling costs time of its own")
 	if err := flags.Parse(args); err != nil {
@@ -52,11 +54,18 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	if flags.NArg() > 0 {
 		return o, fmt.Errorf("%q is not a flag; see -help", flags.Arg(0))
 	}
+	i := slices.IndexFunc(suites, func(s suite) bool { return s.name == *which })
+	if i < 0 {
+		return o, fmt.Errorf("there is no suite %q; there are %s and %s", *which, libraries.name, pushServers.name)
+	}
+	o.suite = suites[i]
 	given := make(map[string]bool)
 	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	if others := len(given); !given["write"] {
-		if given["json"] {
-			others--
+		for _, name := range []string{"json", "suite"} {
+			if given[name] {
+				others--
+			}
 		}
 		o.write = others == 0
 	}
@@ -75,18 +84,18 @@ func parse(args []string, out io.Writer) (o options, err error) {
 	if o.rounds < 1 || o.idle < 1 || o.many < 1 || o.receivers < 1 || o.duration <= 0 || o.warm < 0 || o.settle < 0 {
 		return o, errors.New("rounds, idle, many, receivers and duration must be positive, warm and settle not negative")
 	}
-	for _, name := range names(*only, contestantNames()) {
-		c, err := server.Find(name)
-		if err != nil {
-			return o, fmt.Errorf("%w; there are %s", err, strings.Join(contestantNames(), ", "))
+	for _, name := range names(*only, contestantNames(o.suite)) {
+		i := slices.IndexFunc(o.suite.contestants, func(c server.Contestant) bool { return c.Name == name })
+		if i < 0 {
+			return o, fmt.Errorf("there is no contestant %q; there are %s", name, strings.Join(contestantNames(o.suite), ", "))
 		}
-		o.contestants = append(o.contestants, c)
+		o.contestants = append(o.contestants, o.suite.contestants[i])
 	}
-	all := modes(o)
-	for _, name := range names(*some, modeNames()) {
+	all := o.suite.modes(o)
+	for _, name := range names(*some, modeNames(o.suite)) {
 		i := slices.IndexFunc(all, func(m mode) bool { return m.name == name })
 		if i < 0 {
-			return o, fmt.Errorf("there is no mode %q; there are %s", name, strings.Join(modeNames(), ", "))
+			return o, fmt.Errorf("there is no mode %q; there are %s", name, strings.Join(modeNames(o.suite), ", "))
 		}
 		o.modes = append(o.modes, all[i])
 	}
@@ -107,18 +116,27 @@ func names(list string, all []string) []string {
 	return split
 }
 
-func contestantNames() []string {
+func contestantNames(s suite) []string {
 	var all []string
-	for _, c := range server.All {
+	for _, c := range s.contestants {
 		all = append(all, c.Name)
 	}
 	return all
 }
 
-func modeNames() []string {
+func modeNames(s suite) []string {
 	var all []string
-	for _, m := range modes(options{}) {
+	for _, m := range s.modes(options{}) {
 		all = append(all, m.name)
 	}
 	return all
+}
+
+// perSuite writes the names that each suite has.
+func perSuite(names func(suite) []string) string {
+	var all []string
+	for _, s := range suites {
+		all = append(all, s.name+": "+strings.Join(names(s), ","))
+	}
+	return strings.Join(all, "; ")
 }

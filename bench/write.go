@@ -15,14 +15,11 @@ const (
 	tableEnds   = "<!-- bench:end -->\n"
 )
 
-// Where a comparison is written, below the repository's root.
-const (
-	documentFile = "docs/performance.md"
-	readmeFile   = "README.md"
-)
+// readmeFile is below the repository's root, as the page of a suite is.
+const readmeFile = "README.md"
 
 // checkDocuments says before a long comparison what would go wrong after it.
-func checkDocuments(root string) error {
+func (s suite) checkDocuments(root string) error {
 	module, err := os.ReadFile(filepath.Join(root, "go.mod"))
 	if err != nil || !bytes.HasPrefix(module, []byte("module github.com/duplexgo/duplex\n")) {
 		return fmt.Errorf("%s is not the repository whose documents are to be written: run it in the folder bench, or with -write=false", root)
@@ -31,21 +28,21 @@ func checkDocuments(root string) error {
 	if err != nil {
 		return err
 	}
-	_, err = splice(string(readme), "")
+	_, err = s.splice(string(readme), "")
 	return err
 }
 
 // splice replaces what stands between the marks of the README.
-func splice(readme, table string) (string, error) {
-	before, rest, begins := strings.Cut(readme, tableBegins)
-	_, after, ends := strings.Cut(rest, tableEnds)
+func (s suite) splice(readme, table string) (string, error) {
+	before, rest, begins := strings.Cut(readme, s.begins)
+	_, after, ends := strings.Cut(rest, s.ends)
 	switch {
 	case !begins || !ends:
-		return "", fmt.Errorf("%s has not the lines %q and, below it, %q, between which its table is written", readmeFile, strings.TrimSpace(tableBegins), strings.TrimSpace(tableEnds))
-	case strings.Contains(after, tableBegins) || strings.Contains(before+after, tableEnds):
+		return "", fmt.Errorf("%s has not the lines %q and, below it, %q, between which its table is written", readmeFile, strings.TrimSpace(s.begins), strings.TrimSpace(s.ends))
+	case strings.Contains(after, s.begins) || strings.Contains(before+after, s.ends):
 		return "", fmt.Errorf("%s has the marks of its table more than once", readmeFile)
 	}
-	return before + tableBegins + table + tableEnds + after, nil
+	return before + s.begins + table + s.ends + after, nil
 }
 
 // writeDocuments writes the page and the README's table. A file is whole or as it
@@ -59,12 +56,12 @@ func (c *comparison) writeDocuments(root string) error {
 	if err != nil {
 		return err
 	}
-	text, err := splice(string(readme), table.String())
+	text, err := c.options.suite.splice(string(readme), table.String())
 	if err != nil {
 		return err
 	}
 	return errors.Join(
-		replace(filepath.Join(root, documentFile), page.Bytes()),
+		replace(filepath.Join(root, c.options.suite.document), page.Bytes()),
 		replace(filepath.Join(root, readmeFile), []byte(text)))
 }
 

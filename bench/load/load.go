@@ -44,6 +44,10 @@ type Job struct {
 	TLS    bool
 	Mirror bool // the server sends back the frames themselves, masked: see server.Contestant
 
+	Dialect string // of push servers: the name of the contestant
+	Channel string // of push servers: what the names of the channels begin with
+	Own     bool   // of push servers: each connection has a channel of its own
+
 	Conns  int     // in all; for Block, those that block
 	Size   int     // of a payload, in bytes
 	Window int     // messages in flight
@@ -116,6 +120,16 @@ func Run(j Job) (Result, error) {
 		return runPaced(j)
 	case Handshake:
 		return runHandshakes(j)
+	case Publish:
+		return runPublish(j)
+	case PublishAt:
+		return runPublishAt(j)
+	case Audience:
+		return runAudience(j)
+	case Subscribe:
+		return runSubscribe(j)
+	case Comeback:
+		return runComeback(j)
 	}
 	return Result{}, fmt.Errorf("there is no kind of job %q", j.Kind)
 }

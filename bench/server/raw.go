@@ -34,6 +34,7 @@ type rawLoop struct {
 type rawConn struct {
 	fd      int
 	room    bool   // bytes go to all members instead of back
+	gone    func() // not nil: bytes that come are dropped, and this is called at the end, with the lock held
 	pending []byte // what the socket did not take
 }
 
@@ -52,7 +53,9 @@ func serveRaw(ln net.Listener) error {
 		go func() {
 			defer c.Close() // the loop has a descriptor of its own
 			if path, answer, err := rawUpgrade(c); err == nil {
-				l.add(c, path, answer)
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.add(c, &rawConn{room: path == broadcastPath}, answer)
 			}
 		}()
 	}
@@ -71,18 +74,24 @@ func rawUpgrade(c net.Conn) (path string, answer []byte, err error) {
 		io.WriteString(c, "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
 		return "", nil, fmt.Errorf("no path %s", path)
 	}
+	return path, rawAnswer(r), nil
+}
+
+// rawAnswer returns the answer to an opening handshake.
+func rawAnswer(r *http.Request) []byte {
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	return path, fmt.Appendf(nil, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-		base64.StdEncoding.EncodeToString(sum[:])), nil
+	return fmt.Appendf(nil, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(sum[:]))
 }
 
 // add gives a connection to the loop, with a duplicate of its descriptor: the one
 // in Go's netpoller would be woken by every packet too. Only then it answers the
-// handshake: a client that has the answer gets every broadcast.
-func (l *rawLoop) add(c net.Conn, path string, answer []byte) {
+// handshake: a client that has the answer gets every broadcast. The lock is held.
+// It reports whether the loop has the connection.
+func (l *rawLoop) add(c net.Conn, rc *rawConn, answer []byte) bool {
 	raw, err := c.(*net.TCPConn).SyscallConn()
 	if err != nil {
-		return
+		return false
 	}
 	fd := -1
 	raw.Control(func(old uintptr) {
@@ -92,11 +101,9 @@ func (l *rawLoop) add(c net.Conn, path string, answer []byte) {
 		}
 	})
 	if fd < 0 {
-		return
+		return false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	rc := &rawConn{fd: fd, room: path == broadcastPath}
+	rc.fd = fd
 	if fd >= len(l.conns) {
 		l.conns = slices.Grow(l.conns, fd+1-len(l.conns))[:fd+1]
 	}
@@ -106,6 +113,7 @@ func (l *rawLoop) add(c net.Conn, path string, answer []byte) {
 	}
 	l.watch(rc, syscall.EPOLL_CTL_ADD, syscall.EPOLLIN)
 	l.write(rc, answer)
+	return true
 }
 
 func (l *rawLoop) watch(c *rawConn, op int, events uint32) {
@@ -147,6 +155,7 @@ func (l *rawLoop) read(c *rawConn) {
 	case err == syscall.EAGAIN:
 	case err != nil || n == 0:
 		l.remove(c)
+	case c.gone != nil:
 	case !c.room:
 		l.write(c, l.buf[:n])
 	default:
@@ -200,6 +209,9 @@ func (l *rawLoop) remove(c *rawConn) {
 	l.conns[c.fd] = nil
 	if i := slices.Index(l.members, c); i >= 0 {
 		l.members = slices.Delete(l.members, i, i+1)
+	}
+	if c.gone != nil {
+		c.gone()
 	}
 	syscall.Close(c.fd)
 }

@@ -52,13 +52,24 @@ var All = []Contestant{
 	{Name: "nbio-inline", Module: "github.com/lesismal/nbio", Poller: true, Inline: true, Serve: serveNbioInline, ServeTLS: serveNbioInlineTLS},
 }
 
+// Push are the contestants that are push servers: clients subscribe to channels by
+// WebSocket, each in its own protocol, which package load speaks by the contestant's
+// name; POST /channels/{channel} publishes its body to all subscribers. They do not
+// speak TLS here.
+var Push = []Contestant{
+	{Name: "floor", Floor: true, Poller: true, Serve: serveFloor},
+	{Name: "push", Module: "github.com/duplexgo/duplex", Poller: true, Serve: servePush},
+	{Name: "centrifuge", Module: "github.com/centrifugal/centrifuge", Serve: serveCentrifuge},
+}
+
 // Find returns the contestant of a name.
 func Find(name string) (Contestant, error) {
-	i := slices.IndexFunc(All, func(c Contestant) bool { return c.Name == name })
+	all := slices.Concat(All, Push)
+	i := slices.IndexFunc(all, func(c Contestant) bool { return c.Name == name })
 	if i < 0 {
 		return Contestant{}, fmt.Errorf("there is no contestant %q", name)
 	}
-	return All[i], nil
+	return all[i], nil
 }
 
 // What the slow paths do before they echo a message of n bytes.
