@@ -13,6 +13,11 @@ type batch struct {
 	lone    []byte // the only line; a line of the log, not copied
 	cursors []cursor
 
+	// What the last cursor reads after its message, many at once: a log is searched
+	// and locked once for all of them.
+	ahead []entry
+	at    int // ahead[at:] is to come
+
 	// What the text is to be: the user's settings.
 	form  form // nil: lines
 	limit int  // most messages; 0: no limit
@@ -54,6 +59,7 @@ func (b *batch) reset() {
 	}
 	clear(b.cursors)
 	b.cursors = b.cursors[:0]
+	b.forget()
 	b.messages, b.resets, b.ended, b.position = 0, 0, false, Position{}
 }
 
@@ -105,6 +111,32 @@ func (b *batch) peek(r *reader, now Position) (entry, bool) {
 	return e, ok
 }
 
+// advance is peek for a cursor of the batch whose message has been added.
+func (b *batch) advance(c *cursor, now Position) (entry, bool) {
+	if b.at < len(b.ahead) {
+		b.at++
+		return b.ahead[b.at-1], true
+	}
+	e, ok := b.peek(c.reader, now)
+	if ok && len(b.cursors) == 1 {
+		b.forget()
+		if b.ahead == nil {
+			b.ahead = make([]entry, 0, maxAhead)
+		}
+		b.ahead = c.reader.channel.log.following(b.ahead, e.seq, now.seq)
+	}
+	return e, ok
+}
+
+// maxAhead is how many messages are read at once.
+const maxAhead = 64
+
+// forget lets go of the messages that were read ahead.
+func (b *batch) forget() {
+	clear(b.ahead)
+	b.ahead, b.at = b.ahead[:0], 0
+}
+
 func (b *batch) tell(r protocol.Reset) {
 	b.resets++
 	b.hooks.reset(r.Reason)
@@ -147,7 +179,7 @@ func (b *batch) fill(now Position, max int) (lines []byte, more bool) {
 		b.message(first.entry, now)
 		first.reader.seq = first.entry.seq
 		b.position = now.at(first.entry.seq)
-		if e, ok := b.peek(first.reader, now); ok {
+		if e, ok := b.advance(first, now); ok {
 			first.entry = e
 		} else {
 			last := len(b.cursors) - 1

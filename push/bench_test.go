@@ -69,3 +69,32 @@ func BenchmarkPublish(b *testing.B) {
 		}
 	})
 }
+
+// What it costs without the network to come back and read 100 messages.
+func BenchmarkCatchUp(b *testing.B) {
+	c := new(core)
+	m := newMemory(memoryLimits{messages: defaultHistoryMessages}, c.hub.news)
+	c.broker, c.hub.broker = m, m
+	data := json.RawMessage(`"` + fmt.Sprintf("%0126d", 1) + `"`)
+	first, _ := m.publish(b.Context(), "x", data)
+	for range 100 {
+		m.publish(b.Context(), "x", data)
+	}
+	command := fmt.Appendf(nil, `{"id":1,"command":"subscribe","channel":"x","since":%q}`, first)
+	var p pool
+	var got sync.WaitGroup
+	var batch batch
+	b.ReportAllocs()
+	for b.Loop() {
+		l := &sink{pool: &p, got: &got}
+		l.session.init(c, l)
+		l.session.begin(FullGrant())
+		if end := l.session.receive(b.Context(), command); end != nil {
+			b.Fatal(end)
+		}
+		if text, more := l.session.next(&batch, maxBatch); len(text) < 100*128 || more {
+			b.Fatal(len(text), more)
+		}
+		l.session.close()
+	}
+}

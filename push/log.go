@@ -160,6 +160,25 @@ func (l *log) next(after, upto uint64) (e entry, lost uint64, ok bool) {
 	return entry{}, lost, false
 }
 
+// following appends to es the messages after the one that next has returned last, up to
+// upto and to the room that es has. It ends where messages are gone: that is for next
+// to tell.
+func (l *log) following(es []entry, after, upto uint64) []entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if after < l.dropped {
+		return es
+	}
+	for i := l.after(after); i < l.n && len(es) < cap(es); i++ {
+		e := l.entry(i)
+		if e.seq > upto {
+			break
+		}
+		es = append(es, *e)
+	}
+	return es
+}
+
 // A start says where somebody begins to read a channel.
 type start struct {
 	since   Position // after this place, if it is not zero

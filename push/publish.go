@@ -35,7 +35,7 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	answer(w, fmt.Sprintf("{\"position\":%q}\n", p))
+	answer(w, `{"position":"`+p.String()+"\"}\n")
 }
 
 // publishFor publishes a message that came by HTTP.

@@ -2,6 +2,7 @@ package push
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -150,7 +151,9 @@ func (ls *lines) message(c *websocket.Conn, t websocket.MessageType, p []byte) {
 func (ls *lines) close(c *websocket.Conn, err error) {
 	c.Data.(*line).session.close()
 	ls.core.leave(WebSocket)
-	ls.core.logger().Debug("push: a line has ended", "transport", WebSocket, "remote", c.RemoteAddr(), "why", err)
+	if log := ls.core.logger(); log.Enabled(context.Background(), slog.LevelDebug) {
+		log.Debug("push: a line has ended", "transport", WebSocket, "remote", c.RemoteAddr(), "why", err)
+	}
 }
 
 // cut closes the line.
