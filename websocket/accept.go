@@ -245,6 +245,9 @@ func (r response) append(b []byte) []byte {
 		b = append(b, r.agreed.header...)
 	}
 	b = append(b, "\r\n"...)
+	if len(r.header) == 0 && len(r.own) == 0 {
+		return append(b, "\r\n"...) // the most common answer: nothing to sort
+	}
 	h := handshake.AnswerHeader(r.header)
 	for name, values := range r.own {
 		if name = http.CanonicalHeaderKey(name); name == "Set-Cookie" {
