@@ -39,7 +39,8 @@ std websocket/... < websocket/...:test
 # The push server. A session knows no transport, the protocol knows no server.
 std < push/protocol js
 std js < js:test
-std js < push/console
+std < push/compare
+std js push push/protocol push/compare < push/console
 std push/protocol websocket < push
 std push/protocol < push/session.go push/hub.go push/log.go push/memory.go push/broker.go
 
@@ -58,7 +59,7 @@ std websocket/wire < internal/load
 go.uber.org/goleak < internal/load:test
 
 # The command may have anything, and nobody may have the command.
-std internal/load js push push/protocol push/console push/metrics push/token websocket websocket/wire github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
+std internal/load js push push/protocol push/compare push/console push/metrics push/token websocket websocket/wire github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
 go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.

@@ -14,7 +14,7 @@ var connectURL = &url.URL{Path: "/connect"}
 
 // auth takes a token, the first or a new one.
 func (s *session) auth(ctx context.Context, cmd protocol.Command, result *protocol.Result) error {
-	if s.core.authorize == nil {
+	if s.core.authorize == nil || s.trusted {
 		return s.nameItself(cmd.User, result)
 	}
 	r := &http.Request{Method: "GET", URL: connectURL, Header: make(http.Header), RemoteAddr: s.from}

@@ -31,6 +31,7 @@ import (
 //	GET  /metrics                        Metrics, if there are any
 //	GET  /duplex.js                      Script, if there is one
 //	GET  /console                        Console, if there is one; / leads to it
+//	     /console/api/...                ConsoleAPI, if there is one
 //
 // Without Authorize, everybody who reaches it may do everything, except that web
 // pages of other origins may do nothing.
@@ -141,6 +142,10 @@ type Server struct {
 	// push/console has one. nil: there is none.
 	Console http.Handler
 
+	// ConsoleAPI serves /console/api/ and all below it, for administrators: what the
+	// console shows. Package push/console has one. nil: there is none.
+	ConsoleAPI http.Handler
+
 	// Script serves /duplex.js, the client for browsers. nil: there is none.
 	Script http.Handler
 
@@ -219,6 +224,9 @@ func (s *Server) routes() http.Handler {
 	route("/readyz", s.readyz, nil)
 	if s.Metrics != nil {
 		route("/metrics", s.forAdmins(s.Metrics.ServeHTTP), nil)
+	}
+	if s.ConsoleAPI != nil {
+		mux.HandleFunc("/console/api/", s.forAdmins(s.ConsoleAPI.ServeHTTP))
 	}
 	if s.Script != nil {
 		mux.Handle("/duplex.js", s.Script)

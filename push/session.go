@@ -38,6 +38,7 @@ type session struct {
 	grant   Grant
 	known   bool   // has shown who it is, or need not
 	from    string // the client's address
+	trusted bool   // whatever token it shows
 	fatal   *ending
 
 	deadline deadline // under the lock of the core's deadlines

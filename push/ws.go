@@ -128,6 +128,7 @@ func (ls *lines) open(c *websocket.Conn, r *http.Request) {
 	if ls.core.authorize != nil {
 		l.session.from = r.RemoteAddr
 	}
+	l.session.trusted = ofAdmin(r)
 	if a.known {
 		l.session.begin(a.grant)
 	} else {

@@ -29,35 +29,43 @@ const (
 const shutdownTimeout = 10 * time.Second
 
 // parseListen reads the value of --listen.
-func parseListen(addr string) (*net.TCPAddr, error) {
+func parseListen(addr string) (*net.TCPAddr, error) { return parseAddress("--listen", addr) }
+
+// parseAddress reads the value of a flag that says where to listen.
+func parseAddress(flag, addr string) (*net.TCPAddr, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, wrongUse("--listen %q is not HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080", addr)
+		return nil, wrongUse("%s %q is not HOST:PORT, as in 127.0.0.1:8080 or [::1]:8080", flag, addr)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return nil, wrongUse("--listen %q: the port is a number from 0 (any free port) to 65535", addr)
+		return nil, wrongUse("%s %q: the port is a number from 0 (any free port) to 65535", flag, addr)
 	} else if host == "" {
 		return &net.TCPAddr{Port: int(n)}, nil
 	}
 	tcp, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("--listen %s: no address is known for %s: use an IP address of this machine", addr, host)
+		return nil, fmt.Errorf("%s %s: no address is known for %s: use an IP address of this machine", flag, addr, host)
 	}
 	return tcp, nil
 }
 
 // listen opens the port of a server.
 func listen(ctx context.Context, addr *net.TCPAddr) (net.Listener, error) {
+	return listenAs(ctx, "--listen", addr)
+}
+
+// listenAs is listen for the address that a flag has.
+func listenAs(ctx context.Context, flag string, addr *net.TCPAddr) (net.Listener, error) {
 	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr.String())
 	switch {
 	case err == nil:
 		return ln, nil
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("cannot listen on %s: the port is taken: stop the program that has it, or choose another port with --listen (0: any free one)", addr)
+		return nil, fmt.Errorf("cannot listen on %s: the port is taken: stop the program that has it, or choose another port with %s (0: any free one)", addr, flag)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return nil, fmt.Errorf("cannot listen on %s: it is not an address of this machine: choose one that is with --listen", addr)
+		return nil, fmt.Errorf("cannot listen on %s: it is not an address of this machine: choose one that is with %s", addr, flag)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("cannot listen on %s: the system does not allow it: choose a port above 1023 with --listen", addr)
+		return nil, fmt.Errorf("cannot listen on %s: the system does not allow it: choose a port above 1023 with %s", addr, flag)
 	}
 	return nil, fmt.Errorf("cannot listen on %s: %w", addr, err)
 }
@@ -105,6 +113,10 @@ func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	if c, ok := h.(metered); ok {
+		srv.Handler = c.desk.Count(c.Handler)
+		c.desk.Watch(srv)
 	}
 	websocket.ReportHandshakeTimeouts(srv, func(remote net.Addr) {
 		log.Warn("opening handshake timed out", "remote", remote.String())

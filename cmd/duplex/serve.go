@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 // A serve is the settings of the command.
 type serve struct {
 	listen        string
+	admin         string
 	insecure      bool
 	keys          keyRing
 	bounds        bounds
@@ -52,16 +54,21 @@ read again.
 Without keys everybody who reaches the server may do everything. So it listens only
 on loopback addresses, and answers only requests for an IP address or localhost,
 since any other name could be a foreign page's way to it. --insecure takes both
-limits away: for a network that you trust, or behind a proxy that knows who may.`,
+limits away: for a network that you trust, or behind a proxy that knows who may.
+
+With keys, what the console shows of the server, /metrics and the list of channels
+need an API key. At the address of --admin they need none, nor does anything else.`,
 		Example: `  duplex serve
   duplex serve --listen '[::1]:9000' --max-message 1MiB
   duplex serve --listen 0.0.0.0:8080 --api-key-file keys --token-key-file secret
+  duplex serve --listen 0.0.0.0:8080 --api-key-file keys --admin 127.0.0.1:8081
   duplex serve --listen 0.0.0.0:8080 --insecure
   curl -d hello http://127.0.0.1:8080/channels/news`,
 		Args: positional(nil, false),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
 	cmd.Flags().StringVar(&s.listen, "listen", s.listen, "`HOST:PORT` to listen on; port 0 is any free one")
+	cmd.Flags().StringVar(&s.admin, "admin", "", "`HOST:PORT`, loopback or private, at which everybody may do everything without a key")
 	cmd.Flags().BoolVar(&s.insecure, "insecure", false, "let everybody in, on any address and under any host name")
 	s.keys.flags(cmd)
 	cmd.Flags().StringSliceVar(&s.origins, "origin", nil, "`ORIGIN` whose web pages may use the server, as in https://app.example.com or *.example.com; may be repeated")
@@ -98,6 +105,13 @@ func (s *serve) run(cmd *cobra.Command) error {
 	if ln, err = s.tls.wrap(ln, log); err != nil {
 		return err
 	}
+	var admin net.Listener
+	if s.admin != "" {
+		if admin, err = listenAdmin(cmd.Context(), s.admin); err != nil {
+			ln.Close()
+			return err
+		}
+	}
 	if authorize == nil && !at.IP.IsLoopback() {
 		log.Warn("everybody who reaches this address may publish and subscribe", "listen", ln.Addr().String())
 	}
@@ -106,26 +120,30 @@ func (s *serve) run(cmd *cobra.Command) error {
 		Authorize:     authorize,
 		Origins:       s.origins,
 		ShutdownDelay: s.shutdownDelay,
-		Console:       console.Handler(),
 		Script:        js.Handler(),
 		Log:           log,
 	}
 	s.bounds.apply(srv)
 	s.visitors.apply(srv, log)
 	metrics.Attach(srv)
+	desk := console.Attach(cmd.Context(), srv)
 	out := cmd.OutOrStdout()
 	url := "http://" + reachable(ln)
 	if s.tls.on() {
 		url = "https://" + reachable(ln)
 	}
 	fmt.Fprintf(out, "Console   %s\n", paint(out, bold, url+"/console"))
+	if admin != nil {
+		defer serveAdmin(admin, metered{srv.Admin(), desk}, log)()
+		fmt.Fprintf(out, "Admin     %s\n", paint(out, bold, "http://"+reachable(admin)+"/console/look"))
+	}
 	bearer := ""
 	if authorize != nil {
 		bearer = fmt.Sprintf(`-H "Authorization: Bearer $%s" `, envToken)
 	}
 	fmt.Fprintf(out, "Publish   curl %s-d hello %s\n", bearer, shellWord(url+"/channels/news"))
 	fmt.Fprintf(out, "Listen    duplex sub %s news\n", shellWord(url))
-	return serveUntil(cmd.Context(), ln, srv, s.shutdownDelay, srv.Shutdown, log)
+	return serveUntil(cmd.Context(), ln, metered{srv, desk}, s.shutdownDelay, srv.Shutdown, log)
 }
 
 // check returns what is wrong with a flag by itself.
