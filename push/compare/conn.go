@@ -11,15 +11,19 @@ import (
 // carried is what a TCP connection has carried since it began.
 type carried struct{ received, sent, packetsIn, packetsOut uint64 }
 
-// A conn is a connection on which requests come, one after the other. What it
-// carries is charged to the way that its latest request belongs to.
+// A conn is a connection on which requests come, one after the other. What it carries
+// is charged to the way that its latest request belongs to: what is received, from
+// the request's beginning to its end, for then the next may come at any time; what is
+// sent, until the next request.
 type conn struct {
 	tcp *net.TCPConn
 
-	mu    sync.Mutex
-	seen  carried // has been charged, or belongs to nobody
-	fresh bool    // seen is up to date: nothing else has come since
-	payer *way    // nil: the latest request belongs to no comparison
+	mu     sync.Mutex
+	seen   carried // has been charged, or belongs to nobody
+	known  bool    // seen is right: nothing has come since that nobody has looked at
+	active bool    // a request is being answered
+	taken  bool    // the latest request goes on for as long as the connection does
+	payer  *way    // of the latest request; nil: it belongs to no comparison
 }
 
 type connKey struct{}
@@ -51,7 +55,7 @@ func (m *Meter) Watch(srv *http.Server) {
 		if _, ok := readCarried(tcp); !ok {
 			return ctx
 		}
-		known := &conn{tcp: tcp, fresh: true}
+		known := &conn{tcp: tcp, known: true}
 		conns.Store(c, known)
 		return context.WithValue(ctx, connKey{}, known)
 	}
@@ -63,7 +67,7 @@ func (m *Meter) Watch(srv *http.Server) {
 		switch state {
 		case http.StateIdle: // the answer has been written
 			if known, ok := conns.Load(c); ok {
-				known.(*conn).rest(m.running.Load() > 0)
+				known.(*conn).rest()
 			}
 		case http.StateClosed, http.StateHijacked:
 			conns.Delete(c)
@@ -80,32 +84,35 @@ func tcpOf(c net.Conn) *net.TCPConn {
 	return tcp
 }
 
-// begin charges the connection to w from a request on that has just come, whose bytes
-// are all there is new from the client. What was sent meanwhile belongs to the request
-// before. w may be nil.
-func (c *conn) begin(w *way, r *http.Request) {
+// begin is called when the head of a request has come, which is all that is new from
+// the client; w may be nil. What was sent meanwhile belongs to the request before, or
+// on a new connection, where it is the handshake of TLS, to this one.
+func (c *conn) begin(w *way, r *http.Request, comparing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := c.payer
-	if before == nil && w == nil {
-		c.fresh = false
+	if before == nil && !comparing {
+		c.known = false
 		return
 	}
 	now, ok := readCarried(c.tcp)
 	if !ok {
 		return
 	}
+	first := c.seen == carried{} && c.known
 	if before != nil {
 		before.charge(0, now.sent-c.seen.sent, now.packetsOut-c.seen.packetsOut)
 	}
-	if w != nil {
-		received, packets := now.received-c.seen.received, now.packetsIn-c.seen.packetsIn
-		if !c.fresh { // other requests are in it
-			received, packets = requestSize(r), 1
-		}
-		w.charge(received, 0, packets)
+	switch {
+	case w == nil:
+	case first:
+		w.charge(now.received, now.sent, now.packetsIn+now.packetsOut)
+	case c.known:
+		w.charge(now.received-c.seen.received, 0, now.packetsIn-c.seen.packetsIn)
+	default: // other requests are in it, of when nothing was compared
+		w.charge(requestSize(r), 0, 1)
 	}
-	c.seen, c.fresh, c.payer = now, true, w
+	c.seen, c.known, c.active, c.payer = now, true, true, w
 	if before != nil && before != w {
 		before.drop(c)
 	}
@@ -114,38 +121,56 @@ func (c *conn) begin(w *way, r *http.Request) {
 	}
 }
 
-// settle charges what has been carried since the last time.
-func (c *conn) settle() {
+// end is called when the handler is done with a request, and so with its body. The
+// client has not got all of the answer yet, so nothing of a next request has come.
+func (c *conn) end(comparing bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.settleLocked()
-}
-
-func (c *conn) settleLocked() {
-	now, ok := readCarried(c.tcp)
-	if !ok || c.payer == nil {
+	if c.payer == nil && !comparing {
+		c.known = false
 		return
 	}
-	c.payer.charge(now.received-c.seen.received, now.sent-c.seen.sent,
-		now.packetsIn-c.seen.packetsIn+now.packetsOut-c.seen.packetsOut)
-	c.seen = now
+	c.settle()
+	c.active = c.taken
 }
 
-// rest is called when an answer is done and no request has come yet. While nothing is
-// compared, nothing is asked of the kernel.
-func (c *conn) rest(comparing bool) {
+// take makes the connection that of a WebSocket: no request will follow.
+func (c *conn) take() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.payer != nil:
-		c.settleLocked()
-	case comparing:
-		if now, ok := readCarried(c.tcp); ok {
-			c.seen, c.fresh = now, true
-		}
-	default:
-		c.fresh = false
+	c.taken = true
+}
+
+// rest is called when the answer has been written.
+func (c *conn) rest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.payer != nil {
+		c.settle()
 	}
+}
+
+// update charges what has been carried until now.
+func (c *conn) update() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settle()
+}
+
+// settle charges what is certain to belong to the latest request. The lock is held.
+func (c *conn) settle() {
+	now, ok := readCarried(c.tcp)
+	if !ok {
+		return
+	}
+	if !c.active {
+		now.received, now.packetsIn = c.seen.received, c.seen.packetsIn
+	}
+	if c.payer != nil {
+		c.payer.charge(now.received-c.seen.received, now.sent-c.seen.sent,
+			now.packetsIn-c.seen.packetsIn+now.packetsOut-c.seen.packetsOut)
+	}
+	c.seen = now
 }
 
 // release ends the charging of a way that is no more.
@@ -153,6 +178,6 @@ func (c *conn) release(w *way) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.payer == w {
-		c.payer, c.fresh = nil, false
+		c.payer, c.known = nil, false
 	}
 }

@@ -18,7 +18,8 @@ func (m *Meter) Count(next http.Handler) http.Handler {
 		c := connOf(r)
 		to := m.wayOf(r)
 		if c != nil {
-			c.begin(to, r)
+			c.begin(to, r, m.running.Load() > 0)
+			defer func() { c.end(m.running.Load() > 0) }()
 		}
 		if to == nil {
 			next.ServeHTTP(w, r)
@@ -139,6 +140,9 @@ func (h *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	l := &lineConn{Conn: c, conn: h.conn, way: h.way}
+	if h.conn != nil {
+		h.conn.take()
+	}
 	if h.conn == nil && rw != nil && rw.Reader != nil {
 		h.way.guess(rw.Reader.Buffered(), 0)
 	}
@@ -173,7 +177,7 @@ func (l *lineConn) Write(p []byte) (int, error) {
 func (l *lineConn) Close() error {
 	if l.conn != nil {
 		l.last.Do(func() {
-			l.conn.settle()
+			l.conn.update()
 			l.conn.release(l.way)
 			l.way.drop(l.conn)
 		})

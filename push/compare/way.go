@@ -89,7 +89,7 @@ func (w *way) charged() []*conn {
 // read returns the figures as they are now.
 func (w *way) read() Figures {
 	for _, c := range w.charged() {
-		c.settle()
+		c.update()
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,10 +1,16 @@
-// Package console is a page with which one tries a push server in a browser: join
-// channels, see their messages as they come, write some, and watch how the line
-// goes and comes back.
+// Package console is three pages for a push server. With the first one tries it in a
+// browser: join channels, see their messages as they come, write some, and watch how the
+// line goes and comes back. The second shows what the server does, and did in the last
+// hour. The third receives one channel by polling, long polling, server-sent events and
+// WebSocket at once, and shows what each costs.
 //
-//	srv := &push.Server{Console: console.Handler()}
+//	srv := &push.Server{Console: console.Handler()} // the first page alone
 //
-// The page is a user of the client in package js and uses nothing from elsewhere.
+//	desk := console.Attach(ctx, srv) // all of them
+//	hs := &http.Server{Handler: desk.Count(srv)}
+//	desk.Watch(hs)
+//
+// The pages use the client in package js and nothing from elsewhere.
 package console
 
 import (
@@ -13,13 +19,14 @@ import (
 	"encoding/base64"
 	"io/fs"
 	"net/http"
+	"path"
 	"strings"
 	"time"
 
 	"github.com/duplexgo/duplex/js"
 )
 
-//go:embed index.html console.css console.js icon.svg
+//go:embed *.html *.css console.js desk.js look.js compare.js icon.svg
 var files embed.FS
 
 // policy allows the page what it needs: its own files, and connections to its own
@@ -27,16 +34,19 @@ var files embed.FS
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Handler serves the page at /console and its files at /console/{file}. The push
-// server must be beside it: /connect, /events, /poll and /channels.
+// Handler serves the pages at /console, /console/look and /console/compare, and their
+// files at /console/{file}. The push server must be beside it: /connect, /events, /poll
+// and /channels; what the second and third show comes with [Attach].
 func Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /console", file("index.html"))
+	mux.Handle("GET /console/look", file("look.html"))
+	mux.Handle("GET /console/compare", file("compare.html"))
 	mux.Handle("GET /console/{$}", http.HandlerFunc(toPage))
 	mux.Handle("GET /console/duplex.js", js.Handler())
 	entries, _ := fs.ReadDir(files, ".") // of an embedded folder: cannot fail
 	for _, e := range entries {
-		if name := e.Name(); name != "index.html" {
+		if name := e.Name(); path.Ext(name) != ".html" {
 			mux.Handle("GET /console/"+name, file(name))
 		}
 	}

@@ -1,0 +1,243 @@
+package console_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/duplexgo/duplex/push"
+	"github.com/duplexgo/duplex/push/console"
+	"github.com/duplexgo/duplex/push/protocol"
+	"github.com/duplexgo/duplex/websocket"
+)
+
+// newDesk serves a push server with its desk, and returns its URL.
+func newDesk(t *testing.T, srv *push.Server) string {
+	ctx, cancel := context.WithCancel(context.Background())
+	desk := console.Attach(ctx, srv)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hs := &http.Server{Handler: desk.Count(srv)}
+	desk.Watch(hs)
+	go hs.Serve(listener)
+	t.Cleanup(func() {
+		cancel()
+		srv.Shutdown(context.Background())
+		hs.Close()
+	})
+	return "http://" + listener.Addr().String()
+}
+
+// onlyKey lets the API key "admin" do everything and a token "user" read.
+func onlyKey(_ *http.Request, token string) (push.Grant, error) {
+	switch token {
+	case "admin":
+		return push.FullGrant(), nil
+	case "user":
+		return push.Grant{Subscribe: push.AnyChannel}, nil
+	}
+	return push.Grant{}, &protocol.Error{Code: protocol.Unauthorized, Message: "no good token"}
+}
+
+// The figures of the page are those of the server, and say what is so of any network:
+// polling asks most and is late, the others ask less and are not.
+func TestCompare(t *testing.T) {
+	browser := newBrowser(t)
+	url := newDesk(t, &push.Server{LiteralHosts: true})
+	p := open(t, browser, "compare", url+"/console/compare")
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "5", document.getElementById("go").click()`))
+	// Eight messages and more by each way.
+	figure := func(row, way int) string {
+		return p.eval(fmt.Sprintf(`document.querySelectorAll("#rows tr")[%d].querySelectorAll("td")[%d].textContent`, row, way))
+	}
+	p.until(`[...document.querySelectorAll("#rows tr:first-child td")].every(cell => Number(cell.textContent) >= 8)`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("go").click()`))
+	p.until(`document.getElementById("go").textContent === "Start"`)
+	count := func(row, way int) float64 {
+		n, err := strconv.ParseFloat(figure(row, way), 64)
+		if err != nil {
+			t.Errorf("row %d, way %d: %v", row, way, err)
+		}
+		return n
+	}
+	const requests = 1
+	if polling, long, sse, ws := count(requests, 0), count(requests, 1), count(requests, 2), count(requests, 3); sse != 1 || ws != 1 || polling < 2 || long < 8 {
+		t.Errorf("requests: %v, %v, %v, %v", polling, long, sse, ws)
+	}
+	bytes := func(row, way int) float64 {
+		number, unit, _ := strings.Cut(figure(row, way), "\u00a0")
+		n, err := strconv.ParseFloat(number, 64)
+		if err != nil {
+			t.Errorf("row %d, way %d: %q", row, way, figure(row, way))
+		}
+		return n * map[string]float64{"B": 1, "KB": 1e3}[unit]
+	}
+	const perMessage = 4
+	if long, sse, ws := bytes(perMessage, 1), bytes(perMessage, 2), bytes(perMessage, 3); !(long > sse && sse > ws*0.8 && ws > 128) {
+		t.Errorf("bytes a message: long polling %v, SSE %v, WebSocket %v", long, sse, ws)
+	}
+	if text := p.text("#meaning dt"); strings.Count(text, "|") != 8 {
+		t.Errorf("explained are %s", text)
+	}
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("copy").click()`))
+	p.until(`["Copied", "Selected"].includes(document.getElementById("copy").textContent)`)
+}
+
+// Where keys are set both pages ask for one, and take only that of an administrator.
+func TestDeskKey(t *testing.T) {
+	browser := newBrowser(t)
+	srv := &push.Server{Authorize: onlyKey}
+	url := newDesk(t, srv)
+	p := open(t, browser, "key", url+"/console/look")
+	p.until(`document.activeElement.id === "key"`)
+	if p.eval(`String(document.getElementById("view").hidden)`) != "true" {
+		t.Error("the page shows something without a key")
+	}
+	p.keys("key", "wrong\r")
+	p.until(`document.getElementById("key-error").textContent.includes("does not take")`)
+	p.keys("key", "user\r")
+	p.until(`document.getElementById("key-error").textContent.includes("not that of an administrator")`)
+	p.keys("key", "admin\r")
+	p.until(`!document.getElementById("view").hidden && document.getElementById("key-form").hidden`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('a[href="compare"]').click()`)) // the tab keeps the key
+	p.until(`location.pathname === "/console/compare" && document.querySelectorAll("#rows tr").length`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "20", document.getElementById("go").click()`))
+	p.until(`[...document.querySelectorAll("#rows tr:first-child td")].every(cell => Number(cell.textContent) > 0)`)
+	if address := p.eval(`location.href`); strings.Contains(address, "admin") {
+		t.Errorf("the key is in the address %s", address)
+	}
+}
+
+// What the server does shows on the page: lines, messages, refusals, and a channel with
+// its messages and who is present, as text and never as markup.
+func TestLookPage(t *testing.T) {
+	browser := newBrowser(t)
+	srv := &push.Server{LiteralHosts: true, MaxMessage: 100}
+	url := newDesk(t, srv)
+	subscribe(t, url, "ann", "news")
+	resp, err := http.Post(url+"/channels/news", "", strings.NewReader(strings.Repeat("x", 101)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	publish(t, srv, "news", `"<b>bold</b>"`)
+	publish(t, srv, "other", `1`)
+	p := open(t, browser, "look", url+"/console/look")
+	p.until(`document.querySelector(".tile.lines strong")?.textContent === "1"`)
+	p.until(`document.querySelector(".tile.refused strong").textContent === "1" && document.getElementById("refusal-rows").innerText.includes("105")`)
+	p.until(`document.querySelector("#list .name").textContent === "other"`)
+	p.until(`[...document.querySelectorAll("#list .last")].some(e => e.textContent === "<b>bold</b>")`)
+	p.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll("#list summary")].at(-1).click()`))
+	p.until(`document.querySelector(".row[open] .inside")?.innerText.includes("Present: ann")`)
+	publish(t, srv, "news", `{"a":"<img src=x>"}`)
+	p.until(`[...document.querySelectorAll(".inside pre")].some(e => e.textContent === '{"a":"<img src=x>"}')`)
+	p.keys("filter", "oth")
+	p.until(`document.querySelectorAll("#list .row").length === 1 && document.querySelector("#list .name").textContent === "other"`)
+	if n := p.eval(`String(document.querySelectorAll("#list b b, #list img").length)`); n != "0" {
+		t.Errorf("%s messages have become elements", n)
+	}
+}
+
+// subscribe opens a line of a user.
+func subscribe(t *testing.T, url, user string, channels ...string) {
+	t.Helper()
+	c, _, err := websocket.Dial(t.Context(), strings.Replace(url, "http", "ws", 1)+"/connect", &websocket.DialOptions{Subprotocols: []string{protocol.Subprotocol}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.CloseNow() })
+	text := fmt.Sprintf(`{"id":1,"command":"auth","user":%q}`, user)
+	for _, channel := range channels {
+		text += fmt.Sprintf(`{"id":2,"command":"subscribe","channel":%q}`, channel)
+	}
+	if err := c.Write(t.Context(), websocket.Text, []byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		for {
+			if _, _, err := c.Read(context.Background()); err != nil {
+				return
+			}
+		}
+	}()
+}
+
+func publish(t *testing.T, srv *push.Server, channel, data string) {
+	t.Helper()
+	if _, err := srv.Publish(context.Background(), channel, json.RawMessage(data)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Pictures of both pages, in light and dark, at the width of a desk and of a phone.
+func TestDeskPictures(t *testing.T) {
+	if *pictures == "" {
+		t.Skip("asked for with -pictures FOLDER")
+	}
+	browser := newBrowser(t)
+	srv := &push.Server{LiteralHosts: true, MaxMessage: 1 << 12}
+	url := newDesk(t, srv)
+	for _, user := range []string{"ada", "grace", "linus"} {
+		subscribe(t, url, user, "news", "builds")
+	}
+	tell := func(i int) {
+		publish(t, srv, "news", `"The morning edition is out."`)
+		publish(t, srv, "builds", fmt.Sprintf(`{"event":"deploy","service":"checkout","version":"2.14.%d","took_ms":4180,"by":["ada","grace"]}`, i))
+		publish(t, srv, "chat/lobby", `"A longer message, as people write them: it runs over the end of its line, and then over another, so that one sees how the page breaks it."`)
+		publish(t, srv, "prices/eur-usd", fmt.Sprintf(`{"bid":1.08%02d}`, i%100))
+	}
+	for i := range 40 {
+		tell(i)
+	}
+	http.Post(url+"/channels/news", "", strings.NewReader(strings.Repeat("x", 1<<13)))
+	http.Get(url + "/channels/%01")
+	http.Get(url + "/poll?channel=%01")
+	var shots []*page
+	shoot := func(p *page, what string) {
+		png, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(90))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(*pictures, what+".png"), png, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range []int64{1280, 390} {
+			p := open(t, browser, fmt.Sprintf("%s-%d", scheme, width), "about:blank")
+			p.do(chromedp.EmulateViewport(width, 800), preferScheme(scheme), chromedp.Navigate(url+"/console/look"))
+			p.until(`document.querySelectorAll("#list .row").length >= 4`)
+			p.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll("#list summary")].at(-1).click()`))
+			for i := range 20 {
+				tell(i)
+				time.Sleep(time.Duration(100+20*i) * time.Millisecond) // for the sake of the picture
+			}
+			p.until(`document.querySelectorAll(".spark .edge").length > 3`)
+			shoot(p, "look-"+p.name)
+			shots = append(shots, p)
+			p.do(chromedp.Navigate(url + "/console/compare"))
+			p.until(`document.querySelectorAll("#rows tr").length > 0`)
+			shoot(p, "compare-empty-"+p.name)
+			p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "2", document.getElementById("go").click()`))
+			p.until(`Number(document.querySelector("#rows td").textContent) >= 30`)
+			shoot(p, "compare-"+p.name)
+			p.do(chromedp.Navigate("about:blank"))
+		}
+	}
+	_ = shots
+}
