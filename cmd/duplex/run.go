@@ -99,7 +99,7 @@ Exit codes: 0 all went well, 1 it did not work, 2 the command line was wrong.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetVersionTemplate("duplex {{.Version}}\n")
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newServe(), newEcho(), newConnect(), newPub(), newSub(), newToken(), newBench())
+	root.AddCommand(newServe(), newEcho(), newConnect(), newPub(), newSub(), newToken(), newCompare(), newBench())
 	return root
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strings"
@@ -126,7 +127,9 @@ func (s *serve) run(cmd *cobra.Command) error {
 	s.bounds.apply(srv)
 	s.visitors.apply(srv, log)
 	metrics.Attach(srv)
-	desk := console.Attach(cmd.Context(), srv)
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	desk := console.Attach(ctx, srv)
 	out := cmd.OutOrStdout()
 	url := "http://" + reachable(ln)
 	if s.tls.on() {
