@@ -44,7 +44,7 @@ packets on the wire as the server counts them, and the delay of the messages, fr
 they are posted until they are here.
 
 URL is that of 'duplex serve'. The messages are published by this command, to a
-channel that is made for it. Half of the messages have a delay below the figure "half".
+channel that is made for it.
 A server that has keys wants an API key in the environment variable DUPLEX_TOKEN.
 
 The exit code is 1 if a message does not come in all four ways.`,

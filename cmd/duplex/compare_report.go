@@ -126,7 +126,7 @@ func (r *comparisonReport) table(out io.Writer) string {
 		}
 		return each(w, func() string { return ms(w.PacketsPerMessage) })
 	})
-	line("Delay in ms, half", func(w wayCost) string { return each(w, func() string { return ms(w.Delay.Half) }) })
+	line("Delay in ms, median", func(w wayCost) string { return each(w, func() string { return ms(w.Delay.Half) }) })
 	line("Delay in ms, 95 %", func(w wayCost) string { return each(w, func() string { return ms(w.Delay.Most) }) })
 	if r.estimated() {
 		b.WriteString("\n~ is worked out from headers and bodies: the server cannot count these bytes on the wire\n")

@@ -265,7 +265,7 @@ const rows = [
     meaning: "Both together, for each message that came. The beginning is in it, so it falls for a while where a line is opened only once."},
   {name: "Packets a message", value: (s) => s.figures.packets ? each(s, s.figures.packets) : null, tell: none(number),
     meaning: "TCP packets in both directions, acknowledgements included. Each has 40 bytes and more of headers on its way, which are not in the bytes above."},
-  {name: "Delay, half", value: (s) => quantile(s.delays, .5), tell: none(delay), main: true,
+  {name: "Delay, median", value: (s) => quantile(s.delays, .5), tell: none(delay), main: true,
     meaning: "Half of the messages came faster: from when this page gave the message to its own line until it came back by this way. The way to the server is in it, the same for all."},
   {name: "Delay, 95 %", value: (s) => quantile(s.delays, .95), tell: none(delay),
     meaning: "One of twenty messages took longer. For polling it is nearly the time between two polls."},
@@ -275,10 +275,10 @@ for (const way of ways) {
   way.icon = () => draw("svg", {viewBox: "0 0 12 12", class: "shape", "aria-hidden": "true"}, draw("path", {d: way.shape}));
   way.value = el("strong", {}, "–");
   way.bar = el("i");
-  way.facts = el("p", {className: "facts"}, "–");
+  way.facts = el("p", {className: "facts"}, "not started");
   $("ways").append(el("article", {className: `way c${way.colour}`},
     el("h2", {}, way.icon(), way.name),
-    el("p", {className: "value"}, way.value, el("span", {className: "unit"}, "a message, on the wire")),
+    el("p", {className: "value"}, way.value, el("span", {className: "unit"}, "on the wire for a message")),
     el("div", {className: "meter", ariaHidden: "true"}, way.bar),
     way.facts));
 }
@@ -301,7 +301,8 @@ function show(mine) {
     way.value.textContent = costs[i] === null ? "–" : about + bytes(costs[i]);
     way.bar.style.width = `${100 * (costs[i] ?? 0) / top}%`;
     const half = quantile(side.delays, .5);
-    way.facts.replaceChildren(el("b", {}, half === null ? "–" : delay(half)), " delay, ", el("b", {}, side.got ? number(side.figures.requests / side.got) : "–"), " requests each");
+    const asked = side.figures.requests;
+    way.facts.replaceChildren(el("b", {}, half === null ? "–" : delay(half)), " median delay, ", el("b", {}, number(asked)), asked === 1 ? " request" : " requests");
     for (const row of rows) row.cells[i].textContent = (/server|Bytes/.test(row.name) ? about : "") + row.tell(row.value(side));
   });
   const seconds = Math.round(((mine.ended ?? performance.now()) - mine.began) / 1000);

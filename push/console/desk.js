@@ -94,6 +94,6 @@ export function ago(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000));
   if (seconds < 60) return `${seconds}\u00a0s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)}\u00a0min`;
-  if (seconds < 86400) return `${Math.floor(seconds / 3600)}\u00a0h ${Math.floor(seconds % 3600 / 60)}\u00a0min`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)}\u00a0h` + (seconds % 3600 >= 60 ? ` ${Math.floor(seconds % 3600 / 60)}\u00a0min` : "");
   return `${Math.floor(seconds / 86400)}\u00a0d ${Math.floor(seconds % 86400 / 3600)}\u00a0h`;
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +24,11 @@ import (
 
 // newDesk serves a push server with its desk, and returns its URL.
 func newDesk(t *testing.T, srv *push.Server) string {
+	_, url := newDeskAndURL(t, srv)
+	return url
+}
+
+func newDeskAndURL(t *testing.T, srv *push.Server) (*console.Desk, string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	desk := console.Attach(ctx, srv)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -37,7 +43,7 @@ func newDesk(t *testing.T, srv *push.Server) string {
 		srv.Shutdown(context.Background())
 		hs.Close()
 	})
-	return "http://" + listener.Addr().String()
+	return desk, "http://" + listener.Addr().String()
 }
 
 // onlyKey lets the API key "admin" do everything and a token "user" read.
@@ -177,6 +183,16 @@ func subscribe(t *testing.T, url, user string, channels ...string) {
 	}()
 }
 
+// stream opens a stream of events.
+func stream(t *testing.T, url string) {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+}
+
 func publish(t *testing.T, srv *push.Server, channel, data string) {
 	t.Helper()
 	if _, err := srv.Publish(context.Background(), channel, json.RawMessage(data)); err != nil {
@@ -191,7 +207,7 @@ func TestDeskPictures(t *testing.T) {
 	}
 	browser := newBrowser(t)
 	srv := &push.Server{LiteralHosts: true, MaxMessage: 1 << 12}
-	url := newDesk(t, srv)
+	desk, url := newDeskAndURL(t, srv)
 	for _, user := range []string{"ada", "grace", "linus"} {
 		subscribe(t, url, user, "news", "builds")
 	}
@@ -201,12 +217,20 @@ func TestDeskPictures(t *testing.T) {
 		publish(t, srv, "chat/lobby", `"A longer message, as people write them: it runs over the end of its line, and then over another, so that one sees how the page breaks it."`)
 		publish(t, srv, "prices/eur-usd", fmt.Sprintf(`{"bid":1.08%02d}`, i%100))
 	}
-	for i := range 40 {
-		tell(i)
+	for i := range 250 { // most of an hour
+		for range 3 + int(3*math.Sin(float64(i)/20)) + i%7/5 + i/200*4 {
+			tell(i)
+		}
+		if i == 120 {
+			subscribe(t, url, "barbara", "news")
+			stream(t, url+"/events?channel=prices/eur-usd")
+		}
+		if i%90 == 20 {
+			http.Get(url + "/poll?channel=news&since=x")
+			http.Post(url+"/channels/news", "", strings.NewReader(strings.Repeat("x", 1<<13)))
+		}
+		desk.Sample(time.Now())
 	}
-	http.Post(url+"/channels/news", "", strings.NewReader(strings.Repeat("x", 1<<13)))
-	http.Get(url + "/channels/%01")
-	http.Get(url + "/poll?channel=%01")
 	shoot := func(p *page, what string) {
 		png, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
 		if err == nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -166,7 +168,7 @@ func (d *Desk) getLook(w http.ResponseWriter, r *http.Request) {
 		Lines: map[string]int{push.WebSocket: 0, push.SSE: 0, push.Poll: 0}, Channels: st.Channels, Subscriptions: st.Subscriptions,
 		Messages: st.Messages, Bytes: st.Bytes,
 		Lag:    lag(behind),
-		Latest: d.srv.ChannelStats(q.Get("prefix"), limit),
+		Latest: d.latest(q.Get("prefix"), limit),
 	}
 	for transport, n := range st.Lines {
 		l.Lines[transport] = n
@@ -176,6 +178,17 @@ func (d *Desk) getLook(w http.ResponseWriter, r *http.Request) {
 	text, err := json.Marshal(l) // within the lock: there are maps in it
 	d.mu.Unlock()
 	answer(w, text, err)
+}
+
+// latest returns channels to look at. Those of comparisons only who asks for them: after
+// a few comparisons there would be nothing else.
+func (d *Desk) latest(prefix string, n int) []push.ChannelStat {
+	if prefix != "" {
+		return d.srv.ChannelStats(prefix, n)
+	}
+	all := d.srv.ChannelStats("", n+maxLatest)
+	all = slices.DeleteFunc(all, func(c push.ChannelStat) bool { return strings.HasPrefix(c.Channel, compare.Prefix) })
+	return all[:min(n, len(all))]
 }
 
 func answer(w http.ResponseWriter, text []byte, err error) {

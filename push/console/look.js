@@ -17,7 +17,7 @@ const tiles = new Map([
   ["delivered", {title: "Delivered", of: ["delivered"], tell: number, unit: "messages a second", about: "Messages given to clients: one that is published to ten readers is delivered ten times."}],
   ["bytes", {title: "Sent", of: ["bytes"], tell: bytes, unit: "a second", about: "Bytes of the messages delivered, without headers."}],
   ["behind", {title: "Lag", of: ["behind"], tell: number, unit: "messages behind", about: "How many messages the slowest reader still has to get. Every reader is behind for a moment after each message."}],
-  ["refused", {title: "Refused", of: ["refused"], tell: number, unit: "in all", about: "Lines, requests and messages that were refused."}],
+  ["refused", {title: "Refused", of: ["refused"], tell: number, unit: "in all", rate: " a second", about: "Lines, requests and messages that were refused."}],
 ]);
 
 for (const [name, tile] of tiles) {
@@ -26,18 +26,26 @@ for (const [name, tile] of tiles) {
   tile.more = el("p", {className: "more"});
   tile.picture = draw("svg", {viewBox: "0 0 300 56", preserveAspectRatio: "none", role: "img", class: "spark"});
   tile.mark = el("p", {className: "mark", ariaHidden: "true"});
+  tile.from = el("span");
+  tile.most = el("span");
   $("tiles").append(el("article", {className: `tile ${name}`},
     el("h2", {title: tile.about}, tile.title),
     el("p", {className: "value"}, tile.value, " ", tile.unitText),
     tile.more,
-    el("div", {className: "picture"}, tile.picture, tile.mark)));
+    el("div", {className: "picture"}, tile.picture, tile.mark),
+    el("p", {className: "scale", ariaHidden: "true"}, tile.from, tile.most)));
   tile.picture.onpointermove = (event) => point(tile, event);
   tile.picture.onpointerleave = () => { tile.mark.textContent = ""; };
 }
 
+// span is how many samples a picture has room for: ten minutes, until there are more.
+function span() {
+  return Math.min(past.most, Math.max(600 / past.every, past.lists.bytes.length));
+}
+
 // paint draws the hour of a tile: areas on top of each other.
 function paint(tile) {
-  const width = 300, height = 56, most = past.most;
+  const width = 300, height = 56, most = span();
   const lists = tile.of.map((name) => past.lists[name]);
   const sums = lists[0].map((_, i) => lists.reduce((sum, list) => sum + list[i], 0));
   const top = Math.max(...sums, 0);
@@ -61,6 +69,8 @@ function paint(tile) {
     }
     below = above;
   });
+  tile.from.textContent = `${ago(most * past.every * 1000)} ago`;
+  tile.most.textContent = sums.length ? `at most ${tile.tell(top)}${tile.rate ?? ""}` : "";
   const now = sums.at(-1) ?? 0;
   tile.picture.setAttribute("aria-label", sums.length
     ? `${tile.title} in the last hour: now ${tile.tell(now)}, at most ${tile.tell(top)}, at least ${tile.tell(Math.min(...sums))}`
@@ -72,8 +82,8 @@ function paint(tile) {
 function point(tile, event) {
   if (!past || !tile.sums) return;
   const box = tile.picture.getBoundingClientRect();
-  const i = Math.round((event.clientX - box.left) / box.width * past.most) - (past.most - tile.sums.length) - 1;
-  tile.mark.textContent = i in tile.sums ? `${tile.tell(tile.sums[i])}, ${ago((tile.sums.length - 1 - i) * past.every * 1000)} ago` : "not known";
+  const i = Math.round((event.clientX - box.left) / box.width * span()) - (span() - tile.sums.length) - 1;
+  tile.mark.textContent = i in tile.sums ? `${tile.tell(tile.sums[i])}${tile.rate ?? ""}, ${ago((tile.sums.length - 1 - i) * past.every * 1000)} ago` : "not known";
 }
 
 // ---- what goes on now
