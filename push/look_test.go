@@ -84,7 +84,7 @@ func TestLag(t *testing.T) {
 		}
 		want(1, 10)
 		for range 100 { // no more than is kept
-			s.post("x", "more")
+			s.post("x", `"more"`)
 		}
 		want(1, 50)
 		line.SetBuffer(1 << 20)

@@ -197,7 +197,7 @@ func (c *comparing) publishAll(ctx context.Context, begin time.Time) (n int, err
 // pause returns the time until the next message: about that of the rate, but not just
 // that. Else polling at the same pace would be late by the same time always.
 func (c *comparing) pause() time.Duration {
-	return time.Duration((0.8 + 0.4*rand.Float64()) / c.rate * float64(time.Second))
+	return time.Duration((0.5 + rand.Float64()) / c.rate * float64(time.Second))
 }
 
 // data makes the data of a message. What fills it cannot be compressed by much.

@@ -22,6 +22,13 @@ const (
 	roomForTCPInfos = 512
 )
 
+// States of a connection whose client has said that nothing more will come.
+const (
+	stateCloseWait = 8
+	stateLastAck   = 9
+	stateClosing   = 11
+)
+
 // readCarried returns what a connection has carried since it began. Bytes that were
 // written and have not left yet count as sent, those that were sent again count once.
 func readCarried(c *net.TCPConn) (t carried, ok bool) {
@@ -41,8 +48,13 @@ func readCarried(c *net.TCPConn) (t carried, ok bool) {
 	}
 	u32 := func(at int) uint64 { return uint64(binary.NativeEndian.Uint32(info[at:])) }
 	u64 := func(at int) uint64 { return binary.NativeEndian.Uint64(info[at:]) }
+	received := u64(offReceived)
+	switch info[0] {
+	case stateCloseWait, stateLastAck, stateClosing:
+		received-- // the client's FIN, which the kernel counts
+	}
 	return carried{
-		received:   u64(offReceived),
+		received:   received,
 		sent:       u64(offSent) - u64(offRetransmits) + u32(offNotSent),
 		packetsIn:  u32(offSegsIn),
 		packetsOut: u32(offSegsOut),

@@ -150,9 +150,9 @@ function publish(mine) {
     mine.times.delete(n - 5000);
     mine.line.send(JSON.stringify({id: n + 2, command: "publish", channel: mine.channel, data}));
   }
-  const due = mine.due = (mine.due ?? performance.now()) + 1000 / mine.rate;
   // Not evenly: else polling at the same pace would be late by the same time, always.
-  mine.later(Math.max(0, due - performance.now() + (Math.random() - .5) * 400 / mine.rate), () => publish(mine));
+  mine.due = (mine.due ?? performance.now()) + (.5 + Math.random()) * 1000 / mine.rate;
+  mine.later(Math.max(0, mine.due - performance.now()), () => publish(mine));
 }
 
 // padding is text that no compression makes short.
@@ -267,7 +267,7 @@ const rows = [
     meaning: "TCP packets in both directions, acknowledgements included. Each has 40 bytes and more of headers on its way, which are not in the bytes above."},
   {name: "Delay, median", value: (s) => quantile(s.delays, .5), tell: none(delay), main: true,
     meaning: "Half of the messages came faster: from when this page gave the message to its own line until it came back by this way. The way to the server is in it, the same for all."},
-  {name: "Delay, 95 %", value: (s) => quantile(s.delays, .95), tell: none(delay),
+  {name: "Delay, 95\u00a0%", value: (s) => quantile(s.delays, .95), tell: none(delay),
     meaning: "One of twenty messages took longer. For polling it is nearly the time between two polls."},
 ];
 
@@ -288,7 +288,7 @@ for (const row of rows) {
   $("rows").append(el("tr", {className: row.main ? "main" : ""}, el("th", {scope: "row"}, row.name), ...row.cells));
   $("meaning").append(el("dt", {}, row.name), el("dd", {}, row.meaning));
 }
-$("meaning").append(el("dt", {}, "Bytes"), el("dd", {}, "On Linux, over HTTP/1.1, they are those that the kernel has counted for each connection (TCP_INFO), TLS included; the ways do not share one at the same time. Elsewhere they are worked out from headers and bodies, and marked with ≈. What compression would save is not lost: the data is random letters."));
+$("meaning").append(el("dt", {}, "Bytes"), el("dd", {}, "On Linux, over HTTP/1.1, they are those that the kernel has counted for each connection (TCP_INFO), TLS included; the ways do not share one at the same time. Elsewhere they are worked out from headers and bodies, and marked with ≈. The data is random letters, of which compression, where there is any, saves little."));
 
 function show(mine) {
   const costs = ways.map((way) => {

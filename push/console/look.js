@@ -46,36 +46,45 @@ function span() {
 // paint draws the hour of a tile: areas on top of each other.
 function paint(tile) {
   const width = 300, height = 56, most = span();
-  const lists = tile.of.map((name) => past.lists[name]);
-  const sums = lists[0].map((_, i) => lists.reduce((sum, list) => sum + list[i], 0));
+  // The first sample is drawn twice: as a stroke.
+  const lists = tile.of.map((name) => past.lists[name]).map((list) => list.length === 1 ? [list[0], list[0]] : list);
+  const stacked = lists[0].map((_, i) => lists.reduce((sum, list) => sum + list[i], 0));
+  const sums = tile.sums = past.lists.bytes.length === 1 ? stacked.slice(1) : stacked;
   const top = Math.max(...sums, 0);
-  tile.top = top;
-  tile.sums = sums;
-  const x = (i) => width * (most - sums.length + i + 1) / most;
+  const x = (i) => width * (most - stacked.length + i + 1) / most;
   const y = (v) => height - 2 - (height - 6) * v / (top || 1);
+  const at = (v, i) => `${x(i).toFixed(1)},${y(v).toFixed(1)}`;
   tile.picture.replaceChildren(draw("line", {x1: 0, x2: width, y1: height - 1.5, y2: height - 1.5, class: "ground"}));
-  let below = sums.map(() => 0);
-  if (sums.length) lists.forEach((list, at) => {
+  let below = stacked.map(() => 0);
+  lists.forEach((list, series) => {
     const above = list.map((v, i) => below[i] + v);
-    const edge = above.map((v, i) => `${x(i).toFixed(1)},${y(v).toFixed(1)}`);
-    const back = below.map((v, i) => `${x(i).toFixed(1)},${y(v).toFixed(1)}`).reverse();
-    if (above.some((v, i) => v > below[i])) {
-      if (edge.length === 1) { // the first ten seconds are a stroke
-        edge.unshift(`${x(-1).toFixed(1)},${y(above[0]).toFixed(1)}`);
-        back.push(`${x(-1).toFixed(1)},${y(below[0]).toFixed(1)}`);
-      }
-      tile.picture.append(draw("polygon", {points: [...edge, ...back].join(" "), class: `area c${at}`}));
-      tile.picture.append(draw("polyline", {points: edge.join(" "), class: `edge c${at}`}));
+    const edge = above.map(at), back = below.map(at).reverse();
+    for (const [from, to] of somethings(list)) {
+      tile.picture.append(draw("polyline", {points: edge.slice(from, to).join(" "), class: `edge c${series}`}));
     }
+    if (list.some((v) => v > 0)) tile.picture.prepend(draw("polygon", {points: [...edge, ...back].join(" "), class: `area c${series}`}));
     below = above;
   });
   tile.from.textContent = `${ago(most * past.every * 1000)} ago`;
-  tile.most.textContent = sums.length ? `at most ${tile.tell(top)}${tile.rate ?? ""}` : "";
+  tile.most.textContent = sums.length ? `max ${tile.tell(top)}${tile.rate ?? ""}` : "";
   const now = sums.at(-1) ?? 0;
   tile.picture.setAttribute("aria-label", sums.length
     ? `${tile.title} in the last hour: now ${tile.tell(now)}, at most ${tile.tell(top)}, at least ${tile.tell(Math.min(...sums))}`
     : `${tile.title}: nothing is known of the last hour yet`);
   if (!tile.picture.matches(":hover")) tile.mark.textContent = "";
+}
+
+// somethings returns the stretches of a list that are not zero, each with its neighbours.
+// Where there is nothing no edge is drawn: it would lie on that of the list below.
+function somethings(list) {
+  const stretches = [];
+  for (let i = 0; i < list.length; i++) {
+    if (!list[i]) continue;
+    const last = stretches.at(-1);
+    if (last && last[1] > i) last[1] = Math.min(list.length, i + 2);
+    else stretches.push([Math.max(0, i - 1), Math.min(list.length, i + 2)]);
+  }
+  return stretches;
 }
 
 // point tells what was at the place in the picture under the pointer.
