@@ -63,6 +63,24 @@ func TestCompareTable(t *testing.T) {
 	}
 }
 
+// TLS is counted, and makes more bytes of the same.
+func TestCompareTLS(t *testing.T) {
+	_, url := startServe(t, "--tls-self-signed")
+	if !strings.HasPrefix(url, "https://") {
+		t.Fatal(url)
+	}
+	got := duplex(t, nil, "compare", url, "--insecure", "--rate", "20", "--for", "300ms", "--poll-every", "100ms", "--json")
+	var r comparisonReport
+	if err := json.Unmarshal([]byte(got.stdout), &r); err != nil || got.code != exitOK {
+		t.Fatalf("%v: %+v", err, got)
+	}
+	for name, w := range r.Ways {
+		if w.Estimate != (runtime.GOOS != "linux") || runtime.GOOS == "linux" && w.Sent < 700 {
+			t.Errorf("%s: %+v", name, w)
+		}
+	}
+}
+
 // A signal ends it with the figures until then.
 func TestCompareInterrupted(t *testing.T) {
 	_, url := startServe(t)

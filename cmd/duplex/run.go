@@ -70,7 +70,8 @@ func newRoot() *cobra.Command {
 'duplex serve' runs the push server: a backend posts a message to a channel, and
 every page or program that has subscribed gets it over WebSocket. 'pub' and 'sub'
 do both from a shell, and 'token' says who may. 'echo' and 'connect' are for trying any WebSocket client or
-server, and 'bench' is for measuring a server under load.
+server, and 'bench' is for measuring a server under load; 'compare' shows what
+four ways to receive the same cost.
 
 Exit codes: 0 all went well, 1 it did not work, 2 the command line was wrong.`,
 		Example: `  duplex serve                                    # then open the page that it prints

@@ -18,7 +18,7 @@ import (
 func startServe(t *testing.T, args ...string) (*running, string) {
 	t.Helper()
 	r := start(t, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
-	return r, strings.TrimSuffix(r.find("http://"), "/console")
+	return r, strings.TrimSuffix(r.find("http"), "/console")
 }
 
 // wantCode checks with which code the other side has closed.
@@ -140,7 +140,7 @@ func TestServeStaysOnThisMachine(t *testing.T) {
 		r.find("/console")
 	}
 	r := start(t, "serve", "--listen", "0.0.0.0:0", "--insecure")
-	url := strings.TrimSuffix(r.find("http://"), "/console")
+	url := strings.TrimSuffix(r.find("http"), "/console")
 	if !strings.HasPrefix(url, "http://localhost:") {
 		t.Errorf("the URL is %s, which this machine may not reach", url)
 	}

@@ -47,10 +47,11 @@ func (d *Desk) remember(ctx context.Context) {
 
 func (d *Desk) sample(now time.Time) {
 	lines, behind := d.srv.Stats().Lines, d.lagging(now).Messages
+	c := &d.counts
+	total := sample{published: c.published.Load(), delivered: c.allDelivered(), bytes: c.deliveredBytes.Load(), refused: c.refused.Load()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	h, t := &d.history, &d.totals
-	total := sample{published: t.Published, delivered: t.delivered, bytes: t.DeliveredBytes, refused: t.refused}
+	h := &d.history
 	if len(h.samples) == samples {
 		copy(h.samples, h.samples[1:])
 		h.samples = h.samples[:samples-1]

@@ -3,11 +3,13 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/duplexgo/duplex/push"
@@ -22,14 +24,45 @@ type Desk struct {
 	meter compare.Meter
 	began time.Time
 
-	mu      sync.Mutex
-	totals  totals
-	history history
-	lag     push.Lag
-	lagAt   time.Time
+	counts counts
+
+	mu       sync.Mutex
+	resets   map[string]uint64
+	refusals map[protocol.Code]refusal
+	history  history
+	lag      push.Lag
+	lagAt    time.Time
 }
 
-// totals are what has happened since the beginning.
+// counts are what has happened since the beginning. They are counted at each delivery,
+// by many at once, and so without a lock.
+type counts struct {
+	published, publishedBytes atomic.Uint64
+	delivered                 [3]atomic.Uint64 // in the order of transports
+	deliveredBytes            atomic.Uint64
+	opened, resumed, refused  atomic.Uint64
+}
+
+// transports are those that the console knows by name; others count as the last.
+var transports = [3]string{push.WebSocket, push.SSE, push.Poll}
+
+func (c *counts) deliveredBy(transport string) *atomic.Uint64 {
+	for i, name := range transports {
+		if name == transport {
+			return &c.delivered[i]
+		}
+	}
+	return &c.delivered[len(transports)-1]
+}
+
+func (c *counts) allDelivered() (n uint64) {
+	for i := range c.delivered {
+		n += c.delivered[i].Load()
+	}
+	return n
+}
+
+// totals are the counts as the page gets them.
 type totals struct {
 	Published      uint64                    `json:"published"`
 	PublishedBytes uint64                    `json:"published_bytes"`
@@ -39,8 +72,22 @@ type totals struct {
 	Resumed        uint64                    `json:"resumed"`
 	Resets         map[string]uint64         `json:"resets"`   // by reason
 	Refusals       map[protocol.Code]refusal `json:"refusals"` // of lines, requests and messages
-	refused        uint64
-	delivered      uint64
+}
+
+func (d *Desk) totals() totals {
+	c := &d.counts
+	t := totals{
+		Published: c.published.Load(), PublishedBytes: c.publishedBytes.Load(),
+		Delivered: make(map[string]uint64), DeliveredBytes: c.deliveredBytes.Load(),
+		Opened: c.opened.Load(), Resumed: c.resumed.Load(),
+	}
+	for i, transport := range transports {
+		t.Delivered[transport] = c.delivered[i].Load()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t.Resets, t.Refusals = maps.Clone(d.resets), maps.Clone(d.refusals)
+	return t
 }
 
 // A refusal is what was refused for one reason.
@@ -55,10 +102,7 @@ type refusal struct {
 // set Hooks. Let the Desk see the requests for the comparison to count them: see
 // [Desk.Count].
 func Attach(ctx context.Context, srv *push.Server) *Desk {
-	d := &Desk{srv: srv, began: time.Now()}
-	d.totals.Delivered = make(map[string]uint64)
-	d.totals.Resets = make(map[string]uint64)
-	d.totals.Refusals = make(map[protocol.Code]refusal)
+	d := &Desk{srv: srv, began: time.Now(), resets: make(map[string]uint64), refusals: make(map[protocol.Code]refusal)}
 	d.hook(&srv.Hooks)
 	srv.Console = Handler()
 	mux := http.NewServeMux()
@@ -83,41 +127,39 @@ func (d *Desk) Watch(srv *http.Server) { d.meter.Watch(srv) }
 
 // hook has the Desk told what the server does, after those who are told already.
 func (d *Desk) hook(h *push.Hooks) {
-	count := func(f func(t *totals)) {
+	c := &d.counts
+	refused := func(code protocol.Code) {
+		c.refused.Add(1)
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		f(&d.totals)
+		d.refusals[code] = refusal{d.refusals[code].Count + 1, time.Now().UTC()}
 	}
-	refused := func(code protocol.Code) {
-		count(func(t *totals) {
-			t.refused++
-			t.Refusals[code] = refusal{t.Refusals[code].Count + 1, time.Now().UTC()}
-		})
-	}
-	h.Opened = both(h.Opened, func(string) { count(func(t *totals) { t.Opened++ }) })
+	h.Opened = both(h.Opened, func(string) { c.opened.Add(1) })
 	h.Published = both(h.Published, func(bytes int) {
-		count(func(t *totals) { t.Published++; t.PublishedBytes += uint64(bytes) })
+		c.published.Add(1)
+		c.publishedBytes.Add(uint64(bytes))
 	})
 	h.NotPublished = both(h.NotPublished, refused)
 	h.Refused = both(h.Refused, refused)
-	h.Reset = both(h.Reset, func(reason string) { count(func(t *totals) { t.Resets[reason]++ }) })
+	h.Reset = both(h.Reset, func(reason string) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.resets[reason]++
+	})
 	resumed := h.Resumed
 	h.Resumed = func() {
 		if resumed != nil {
 			resumed()
 		}
-		count(func(t *totals) { t.Resumed++ })
+		c.resumed.Add(1)
 	}
 	delivered := h.Delivered
 	h.Delivered = func(transport string, messages, bytes int) {
 		if delivered != nil {
 			delivered(transport, messages, bytes)
 		}
-		count(func(t *totals) {
-			t.Delivered[transport] += uint64(messages)
-			t.delivered += uint64(messages)
-			t.DeliveredBytes += uint64(bytes)
-		})
+		c.deliveredBy(transport).Add(uint64(messages))
+		c.deliveredBytes.Add(uint64(bytes))
 	}
 }
 
@@ -168,15 +210,13 @@ func (d *Desk) getLook(w http.ResponseWriter, r *http.Request) {
 		Lines: map[string]int{push.WebSocket: 0, push.SSE: 0, push.Poll: 0}, Channels: st.Channels, Subscriptions: st.Subscriptions,
 		Messages: st.Messages, Bytes: st.Bytes,
 		Lag:    lag(behind),
+		Totals: d.totals(),
 		Latest: d.latest(q.Get("prefix"), limit),
 	}
 	for transport, n := range st.Lines {
 		l.Lines[transport] = n
 	}
-	d.mu.Lock()
-	l.Totals = d.totals
-	text, err := json.Marshal(l) // within the lock: there are maps in it
-	d.mu.Unlock()
+	text, err := json.Marshal(l)
 	answer(w, text, err)
 }
 
