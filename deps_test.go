@@ -54,8 +54,9 @@ std js push/... websocket websocket/wstest go.uber.org/goleak github.com/chromed
 std push push/protocol github.com/prometheus/client_golang/prometheus/... < push/metrics
 
 # The load: its connections are its own, for what a library does would be measured
-# with the server.
+# with the server. So it compresses by itself, in one file, what it sends.
 std websocket/wire < internal/load
+std github.com/klauspost/compress/flate < internal/load/pack.go
 go.uber.org/goleak < internal/load:test
 
 # The command may have anything, and nobody may have the command.
@@ -233,6 +234,8 @@ func TestImportsAreChecked(t *testing.T) {
 		{"cmd/duplex/main.go", "github.com/spf13/cobra/doc", "cmd/duplex/main.go imports github.com/spf13/cobra/doc"},
 		{"internal/load/conn.go", own + "websocket/wire", ""},
 		{"internal/load/conn.go", own + "websocket", "internal/load/conn.go imports " + own + "websocket"},
+		{"internal/load/pack.go", "github.com/klauspost/compress/flate", ""},
+		{"internal/load/unpack.go", "github.com/klauspost/compress/flate", "internal/load/unpack.go imports github.com/klauspost/compress/flate"},
 		{"bench/server/gws.go", "github.com/lxzan/gws", ""},
 		{"bench/server/push.go", own + "push", ""},
 		{"bench/server/push.go", own + "push/token", "bench/server/push.go imports " + own + "push/token"},

@@ -42,6 +42,7 @@ type conn struct {
 	payload []byte // of a control frame in hand
 	decoder wire.Decoder
 	at      int    // how much has come of message next
+	flow    *flow  // of a connection that is compressed
 	next    uint64 // the message to come
 	heard   int64  // when a message came last, or was begun with none in flight
 }
@@ -58,6 +59,20 @@ func (c *conn) init(s *shard, id uint32) {
 		c.next = s.w.room.begun()
 	case s.w.job.Mode == Idle:
 		c.role = idles
+	}
+}
+
+// agree takes what the opening handshake has settled on about compression.
+func (c *conn) agree(a *agreement) {
+	w := c.s.w
+	w.agreedOn(a)
+	if a == nil {
+		return
+	}
+	c.decoder.Rsv = wire.Rsv1
+	c.flow = &flow{agreed: a}
+	if w.job.Payload != nil {
+		c.flow.out = w.packings.get(w.job.Payload, a)
 	}
 }
 
@@ -147,6 +162,13 @@ func (c *conn) beginFrame() error {
 	if c.frame.Opcode.IsControl() || c.closing {
 		return nil
 	}
+	if c.flow != nil && c.frame.Opcode != wire.OpContinuation {
+		c.flow.packed, c.flow.came = c.frame.Rsv != 0, 0
+		c.flow.text = nil
+		if c.frame.Opcode == wire.OpText && c.s.w.job.Any {
+			c.flow.text = new(wire.UTF8)
+		}
+	}
 	if c.at == 0 && c.frame.Opcode != wire.OpContinuation {
 		if c.role == echoes && c.next == c.due {
 			return failure(Unasked, "connection %d: a %v message of %d bytes came after %d answers, and nothing was asked", c.id, c.frame.Opcode, c.frame.Length, c.next)
@@ -167,6 +189,14 @@ func (c *conn) take(piece []byte) error {
 		c.payload = append(c.payload, piece...)
 		return nil
 	}
+	if c.flow != nil && c.flow.packed {
+		return c.takePacked(piece)
+	}
+	return c.compare(piece)
+}
+
+// compare holds a piece of a message against what was sent.
+func (c *conn) compare(piece []byte) error {
 	if c.compares() && !c.s.w.job.Payload.holds(piece, c.stream(), c.next, c.at) {
 		return c.wrong(piece)
 	}
@@ -221,9 +251,19 @@ func (c *conn) endFrame(now int64) error {
 }
 
 func (c *conn) endMessage(now int64) error {
+	came := c.at
+	ignored := c.role == idles || c.role == sends || c.closing
+	if c.flow != nil && c.flow.packed {
+		came = c.flow.came
+		if !ignored {
+			if err := c.unpack(); err != nil {
+				return err
+			}
+		}
+	}
 	size := c.at
 	c.at = 0
-	if c.role == idles || c.role == sends || c.closing {
+	if ignored {
 		return nil
 	}
 	if want := c.s.w.job.Payload.size(c.stream(), c.next); c.compares() && size != want {
@@ -237,7 +277,7 @@ func (c *conn) endMessage(now int64) error {
 		intended = c.times.pop()
 	}
 	c.next++
-	c.s.answered(intended, now, size)
+	c.s.answered(intended, now, size, came)
 	return nil
 }
 

@@ -127,7 +127,7 @@ func (c *crew) openAll() {
 // work is the life of a connection.
 func (c *crew) work(m *member) {
 	began := c.w.now()
-	stream, rest, err := c.open(m)
+	stream, shake, rest, err := c.open(m)
 	<-c.slots
 	m.squad.Lock()
 	if err != nil {
@@ -138,6 +138,7 @@ func (c *crew) work(m *member) {
 		return
 	}
 	m.init(&m.squad.shard, m.id)
+	m.agree(shake.agreed)
 	m.stream = stream
 	m.squad.shard.open(&m.conn, c.w.now()-began)
 	m.squad.Unlock()
@@ -152,13 +153,13 @@ func (c *crew) work(m *member) {
 }
 
 // open connects and does the handshakes.
-func (c *crew) open(m *member) (_ net.Conn, rest []byte, err error) {
+func (c *crew) open(m *member) (_ net.Conn, shake *handshake, rest []byte, err error) {
 	j := &c.w.job
 	ctx, cancel := context.WithTimeout(c.ctx, j.Timeout)
 	defer cancel()
 	stream, err := c.source.dial(ctx, j.Addr)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer func() {
 		if err != nil {
@@ -178,13 +179,13 @@ func (c *crew) open(m *member) (_ net.Conn, rest []byte, err error) {
 		config.NextProtos = nil
 		secure := tls.Client(stream, config)
 		if err := secure.HandshakeContext(ctx); err != nil {
-			return nil, nil, tlsFailure(m.id, err)
+			return nil, nil, nil, tlsFailure(m.id, err)
 		}
 		stream = secure
 	}
-	shake := newHandshake(j, c.w.now())
+	shake = newHandshake(j, c.w.now())
 	if _, err := stream.Write(shake.unsent); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	buf := make([]byte, 4<<10)
 	for {
@@ -192,18 +193,18 @@ func (c *crew) open(m *member) (_ net.Conn, rest []byte, err error) {
 		if n > 0 {
 			rest, done, err := shake.feed(buf[:n], j, m.id)
 			if err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 			if done {
 				if !stop() { // it is late, and the deadline may be set at any time
 					below.Close()
-					return nil, nil, context.DeadlineExceeded
+					return nil, nil, nil, context.DeadlineExceeded
 				}
-				return stream, rest, nil
+				return stream, shake, rest, nil
 			}
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
 }

@@ -16,8 +16,9 @@ import (
 type handshake struct {
 	began  int64
 	key    string
-	answer []byte // what has come of it
-	unsent []byte // of the request
+	answer []byte     // what has come of it
+	unsent []byte     // of the request
+	agreed *agreement // about compression, if there is any
 }
 
 // mostAnswer is the longest answer to an opening handshake that is read.
@@ -41,6 +42,9 @@ func (h *handshake) request(j *Job) []byte {
 		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n", j.URL.RequestURI(), host, h.key)
 	if len(j.Subprotocols) > 0 {
 		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", strings.Join(j.Subprotocols, ", "))
+	}
+	if j.Compression != nil {
+		fmt.Fprintf(&b, "Sec-WebSocket-Extensions: %s\r\n", j.Compression.offer())
 	}
 	if user := j.URL.User; user != nil && j.Header.Get("Authorization") == "" {
 		password, _ := user.Password()
@@ -87,6 +91,9 @@ func (h *handshake) check(j *Job, id uint32, answer []byte) error {
 	}
 	resp.Body.Close()
 	chosen := resp.Header.Get("Sec-WebSocket-Protocol")
+	extension := strings.Join(resp.Header["Sec-Websocket-Extensions"], ", ")
+	var unsuitable error
+	h.agreed, unsuitable = j.Compression.confirm(extension)
 	wrong := ""
 	switch {
 	case resp.StatusCode != http.StatusSwitchingProtocols:
@@ -97,8 +104,8 @@ func (h *handshake) check(j *Job, id uint32, answer []byte) error {
 		wrong = fmt.Sprintf("its Connection is %q, not Upgrade", resp.Header.Get("Connection"))
 	case resp.Header.Get("Sec-WebSocket-Accept") != accept(h.key):
 		wrong = fmt.Sprintf("its Sec-WebSocket-Accept is %q, not %q, which belongs to the request's key", resp.Header.Get("Sec-WebSocket-Accept"), accept(h.key))
-	case resp.Header.Get("Sec-WebSocket-Extensions") != "":
-		wrong = fmt.Sprintf("it uses the extension %q, and none was offered", resp.Header.Get("Sec-WebSocket-Extensions"))
+	case unsuitable != nil:
+		wrong = fmt.Sprintf("it uses the extension %q, and %v", extension, unsuitable)
 	case chosen != "" && !slices.Contains(j.Subprotocols, chosen):
 		wrong = fmt.Sprintf("it uses the subprotocol %q, which was not offered", chosen)
 	default:

@@ -30,6 +30,7 @@ type Job struct {
 	Header       http.Header    // of the request, besides those of the handshake
 	Host         string         // of the request; default: the URL's
 	Subprotocols []string       // to offer
+	Compression  *Compression   // to offer; nil: none
 	TLSConfig    *tls.Config    // for wss
 
 	Conns    int      // how many; a Broadcast's sender is one more
@@ -84,6 +85,9 @@ func (j *Job) complete() error {
 	}
 	if j.Threads == 0 {
 		j.Threads = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	if err := j.Compression.check(); err != nil {
+		return err
 	}
 	switch {
 	case j.Mode != Echo && j.Mode != Idle && j.Mode != Broadcast:

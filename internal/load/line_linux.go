@@ -110,6 +110,7 @@ func (l *loop) readAnswer(i int) {
 		return
 	}
 	took := now - c.shake.began
+	c.agree(c.shake.agreed)
 	c.shake = nil
 	c.state = open
 	l.opening--

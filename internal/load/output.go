@@ -53,13 +53,25 @@ func (c *conn) wrote(n int) {
 // RFC 6455, 5.3.
 func (c *conn) frameHeader(number uint64) wire.Header {
 	p := c.s.w.job.Payload
-	return wire.Header{
+	h := wire.Header{
 		Fin:    true,
 		Opcode: p.opcode,
 		Masked: true,
 		Key:    uint32(mix(secret^uint64(c.id)<<40^number) >> 32),
-		Length: int64(p.size(c.id, number)),
+		Length: int64(c.wireSize(number)),
 	}
+	if c.flow != nil {
+		h.Rsv = wire.Rsv1
+	}
+	return h
+}
+
+// wireSize is how long a message is as it is sent.
+func (c *conn) wireSize(number uint64) int {
+	if c.flow != nil {
+		return c.flow.out.size(c.id, number)
+	}
+	return c.s.w.job.Payload.size(c.id, number)
 }
 
 var secret = rand.Uint64()
@@ -72,7 +84,7 @@ func mix(v uint64) uint64 {
 }
 
 func (c *conn) frameSize(number uint64) int {
-	h := wire.Header{Masked: true, Length: int64(c.s.w.job.Payload.size(c.id, number))}
+	h := wire.Header{Masked: true, Length: int64(c.wireSize(number))}
 	return h.Size() + int(h.Length)
 }
 
@@ -89,7 +101,12 @@ func (c *conn) appendFrame(b []byte, number uint64, offset int) []byte {
 	}
 	from := offset - len(header)
 	space := b[len(b):cap(b)]
-	n := c.s.w.job.Payload.put(space, c.id, number, from)
+	n := 0
+	if c.flow != nil {
+		n = c.flow.out.put(space, c.id, number, from)
+	} else {
+		n = c.s.w.job.Payload.put(space, c.id, number, from)
+	}
 	wire.Mask(space[:n], turned(h.Key, from))
 	return b[:len(b)+n]
 }

@@ -16,7 +16,10 @@ type Result struct {
 	Sent     uint64 // messages that were begun; in a broadcast, to how many they were to come in all
 	Received uint64 // messages that came
 	Bytes    uint64 // of their payloads
+	Wire     uint64 // of their payloads as they came, compressed or not
 	Missing  uint64 // of those begun, messages that never came
+
+	Compression string // what the server has agreed on, on the first connection; "" for none
 
 	Wall      time.Duration // how long was measured
 	Latency   Histogram
@@ -304,11 +307,15 @@ func (r *run) collect() {
 		r.Sent += s.sent
 		r.Received += s.got
 		r.Bytes += s.bytes
+		r.Wire += s.wire
 		r.Missing += s.lost
 		r.Generator.Late += s.late
 		r.Latency.Merge(&s.latency)
 		r.Handshake.Merge(&s.handshake)
 		all.merge(s.failures)
+	}
+	if answer := r.w.answer.Load(); answer != nil {
+		r.Compression = *answer
 	}
 	r.Failures = all.list()
 	r.judge()

@@ -12,6 +12,9 @@ type work struct {
 	began time.Time
 	room  *room // nil but for Broadcast
 
+	packings packings
+	answer   atomic.Pointer[string] // of the first server about compression, "" where it declined
+
 	mayOpen     atomic.Int64 // connections with a lower id
 	sendFrom    atomic.Int64
 	measureFrom atomic.Int64
@@ -26,6 +29,18 @@ func newWork(j Job) *work {
 		w.room = new(room)
 	}
 	return w
+}
+
+// agreedOn notes what a connection has agreed on about compression.
+func (w *work) agreedOn(a *agreement) {
+	if w.job.Compression == nil || w.answer.Load() != nil {
+		return
+	}
+	answer := ""
+	if a != nil {
+		answer = a.answer
+	}
+	w.answer.CompareAndSwap(nil, &answer)
 }
 
 // now returns the time. It is never 0.
@@ -53,7 +68,8 @@ func (w *work) measured(t int64) bool {
 // A shard is a part of the connections with the counts of what they do. It has one
 // goroutine at a time: that of its loop, or the one that has its lock.
 type shard struct {
-	w *work
+	w        *work
+	unpacker unpacker
 
 	// Since the beginning, for the run to look at.
 	opened   atomic.Int64  // connections
@@ -68,6 +84,7 @@ type shard struct {
 
 	// Of the measurement, for when the shard has stopped.
 	sent, got, bytes, lost uint64
+	wire                   uint64 // of bytes, as they came
 	late                   uint64 // messages that this process has begun too late
 	latency, handshake     Histogram
 	failures               tally
@@ -134,7 +151,7 @@ func (s *shard) lose(intended int64) {
 }
 
 // answered counts a message that has come.
-func (s *shard) answered(intended, now int64, size int) {
+func (s *shard) answered(intended, now int64, size, came int) {
 	s.received.Add(1)
 	if s.w.measured(intended) {
 		s.latency.Add(time.Duration(now - intended))
@@ -142,5 +159,6 @@ func (s *shard) answered(intended, now int64, size int) {
 	if s.w.measured(now) {
 		s.got++
 		s.bytes += uint64(size)
+		s.wire += uint64(came)
 	}
 }
