@@ -33,6 +33,10 @@ type figures struct {
 		Mean, P50, P90, P99, Max float64
 		P999                     float64 `json:"p99.9"`
 	} `json:"latency_seconds"`
+	Compression struct {
+		Agreed string
+		Share  float64 `json:"wire_share"`
+	}
 	Errors []struct {
 		Kind    string
 		Count   int
@@ -64,15 +68,15 @@ type target struct {
 }
 
 // targets are the servers that others have written.
-var targets = map[string]func(t *testing.T, mode string) *target{
-	"Python's websockets": func(t *testing.T, mode string) *target {
+var targets = map[string]func(t *testing.T, mode ...string) *target{
+	"Python's websockets": func(t *testing.T, mode ...string) *target {
 		if exec.CommandContext(t.Context(), interpreter, "-c", "import websockets").Run() != nil {
 			missing(t, "Python's websockets (Debian: python3-websockets)")
 		}
-		return startTarget(t, exec.Command(interpreter, filepath.Join("testdata", "echo.py"), mode))
+		return startTarget(t, exec.Command(interpreter, append([]string{filepath.Join("testdata", "echo.py")}, mode...)...))
 	},
-	"ws for Node.js": func(t *testing.T, mode string) *target {
-		return startTarget(t, nodeJS(context.Background(), t, "ws", "echo.js", mode))
+	"ws for Node.js": func(t *testing.T, mode ...string) *target {
+		return startTarget(t, nodeJS(context.Background(), t, "ws", "echo.js", mode...))
 	},
 }
 
@@ -247,5 +251,35 @@ func benchDeath(t *testing.T, s *target, command string, signal os.Signal, kinds
 	}
 	if f.Messages.Received < 900 || f.Messages.Missing != 20 || f.Latency.P50 <= 0 {
 		t.Errorf("before its end: %+v, latency %+v", f.Messages, f.Latency)
+	}
+}
+
+// A server with zlib takes every window and both takeovers, and refuses what refers
+// farther back than was agreed on.
+func TestBenchCompressed(t *testing.T) {
+	command := buildDuplex(t)
+	lines := filepath.Join(t.TempDir(), "lines")
+	var text bytes.Buffer
+	for i := range 60 {
+		fmt.Fprintf(&text, "{\"number\":%d,\"text\":%q}\n", i, strings.Repeat(fmt.Sprintf("some text of %d, ", i*7919), i))
+	}
+	if err := os.WriteFile(lines, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, start := range targets {
+		t.Run(name, func(t *testing.T) {
+			s := start(t, "deflate", "{}")
+			for bits := 9; bits <= 15; bits++ { // zlib does not compress with 8
+				for _, forget := range []string{"--no-takeover=false", "--no-takeover"} {
+					f, stderr, code := s.bench(command, nil, "--compress", "--window-bits", strconv.Itoa(bits), forget, "--file", lines, "-c", "3", "--in-flight", "4", "--duration", "150ms", "--max-errors", "0")
+					f.well(t, code, stderr, 3)
+					if c := f.Compression; !strings.Contains(c.Agreed, fmt.Sprintf("server_max_window_bits=%d", bits)) && bits < 15 || strings.Contains(c.Agreed, "server_no_context_takeover") != (forget == "--no-takeover") || c.Share < 0.01 || c.Share > 0.5 {
+						t.Errorf("%d bits, %s: %+v", bits, forget, c)
+					}
+				}
+			}
+			f, stderr, code := s.bench(command, nil, "--compress", "--size", "70KiB", "--binary", "-c", "2", "--duration", "150ms", "--max-errors", "0")
+			f.well(t, code, stderr, 2)
+		})
 	}
 }

@@ -26,6 +26,7 @@ type report struct {
 	Stopped string    `json:"stopped,omitempty"` // why it ended early
 
 	Settings    settings      `json:"settings"`
+	Compression *compression  `json:"compression,omitempty"`
 	Connections connections   `json:"connections"`
 	Messages    messageCounts `json:"messages"`
 	Latency     quantiles     `json:"latency_seconds"`
@@ -45,6 +46,14 @@ type settings struct {
 	Ramp        float64 `json:"ramp_seconds"`
 	Warmup      float64 `json:"warmup_seconds"`
 	Duration    float64 `json:"duration_seconds"`
+}
+
+// A compression is what has become of the offer of it.
+type compression struct {
+	Offered string  `json:"offered"`
+	Agreed  string  `json:"agreed"`                // "" where the server declined
+	Wire    float64 `json:"wire_bytes_per_second"` // payloads as they came
+	Share   float64 `json:"wire_share"`            // of the payloads' bytes
 }
 
 type connections struct {
@@ -143,6 +152,10 @@ func (b *bench) report(u *url.URL, began time.Time, from *load.Result) *report {
 	}
 	for upTo, count := range from.Latency.Steps() {
 		r.Histogram = append(r.Histogram, bar{upTo.Seconds(), count})
+	}
+	if b.compress {
+		offer := load.Compression{Bits: b.bits, NoTakeover: b.forget}
+		r.Compression = &compression{offer.Offer(), from.Compression, per(float64(from.Wire), from.Wall.Seconds()), per(float64(from.Wire), float64(from.Bytes))}
 	}
 	if s := from.Server; s != nil {
 		r.Server = b.serverUse(s, from)
@@ -281,6 +294,9 @@ func (r *report) rows() []row {
 			row{what, fmt.Sprintf("%s in %s, %s missing", grouped(m.Received), timeText(m.Seconds), grouped(m.Missing))},
 			row{"throughput", fmt.Sprintf("%s %s a second, %s a second", grouped(uint64(m.PerSecond+0.5)), what, bytesText(m.BytesPerSecond))})
 	}
+	if c := r.Compression; c != nil {
+		rows = append(rows, row{"compression", c.text()})
+	}
 	rows = append(rows, r.serverRows()...)
 	g := r.Generator
 	if m.Seconds > 0 {
@@ -317,6 +333,16 @@ func (r *report) loadText() string {
 		return fmt.Sprintf("%s, %s, messages of %s, %g a second", r.Mode, counted(s.Connections, "connection"), s.Payload, s.Rate)
 	}
 	return fmt.Sprintf("%s, %s, messages of %s, %d in flight", r.Mode, counted(s.Connections, "connection"), s.Payload, s.InFlight)
+}
+
+func (c *compression) text() string {
+	switch {
+	case c.Agreed == "":
+		return "the server does not compress; offered: " + c.Offered
+	case c.Wire == 0:
+		return c.Agreed
+	}
+	return fmt.Sprintf("%s; what came was %.1f %% as long as its messages, %s a second", c.Agreed, 100*c.Share, bytesText(c.Wire))
 }
 
 func (g *generator) text(seconds float64) string {

@@ -28,8 +28,8 @@ func (o *Compression) check() error {
 	return nil
 }
 
-// offer is the value of Sec-WebSocket-Extensions. RFC 7692, 7.1.
-func (o *Compression) offer() string {
+// Offer is the value of Sec-WebSocket-Extensions. RFC 7692, 7.1.
+func (o *Compression) Offer() string {
 	s := deflateName
 	if o.NoTakeover {
 		s += "; server_no_context_takeover; client_no_context_takeover"

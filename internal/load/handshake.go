@@ -44,7 +44,7 @@ func (h *handshake) request(j *Job) []byte {
 		fmt.Fprintf(&b, "Sec-WebSocket-Protocol: %s\r\n", strings.Join(j.Subprotocols, ", "))
 	}
 	if j.Compression != nil {
-		fmt.Fprintf(&b, "Sec-WebSocket-Extensions: %s\r\n", j.Compression.offer())
+		fmt.Fprintf(&b, "Sec-WebSocket-Extensions: %s\r\n", j.Compression.Offer())
 	}
 	if user := j.URL.User; user != nil && j.Header.Get("Authorization") == "" {
 		password, _ := user.Password()

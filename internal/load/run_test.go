@@ -430,13 +430,15 @@ type hall struct {
 	all    []*peer
 	victim *peer // one that is not the sender
 	before []byte
+	more   string // of the handshake
 	send   func(h *hall, to, from *peer, op wire.Opcode, number int, payload []byte)
 }
 
 func (h *hall) script(p *peer) {
-	if !p.accept("") {
+	if !p.accept(h.more) {
 		return
 	}
+	p.decoder.Rsv = wire.Rsv1
 	h.mu.Lock()
 	h.all = append(h.all, p)
 	h.mu.Unlock()
@@ -671,6 +673,7 @@ func TestWrongJobs(t *testing.T) {
 		"messages a second":  func(j *Job) { j.Rate = -1 },
 		"more than zero":     func(j *Job) { j.Duration = 0 },
 		"no threads of proc": func(j *Job) { j.PID = 1 << 30 },
+		"windows of 7 bits":  func(j *Job) { j.Compression = &Compression{Bits: 7} },
 		"too many":           func(j *Job) { j.Conns = 1 << 23 },
 	} {
 		j := jobFor(t, addr, false)

@@ -2,6 +2,7 @@
 //
 //     echo.js echo    sends each message back
 //     echo.js room    sends each message to all connections
+//     echo.js deflate '{...}'    echo with ws's settings for permessage-deflate
 //
 // It listens on a free port of 127.0.0.1, says {"port": n}, and {"busy": true} when a
 // thousand messages have come. It ends when it is killed.
@@ -10,9 +11,10 @@
 const { WebSocketServer } = require("ws");
 
 const room = process.argv[2] === "room";
+const deflate = process.argv[2] === "deflate" && { threshold: 100, ...JSON.parse(process.argv[3]) };
 let count = 0;
 
-const server = new WebSocketServer({ host: "127.0.0.1", port: 0, maxPayload: 4 << 20 });
+const server = new WebSocketServer({ host: "127.0.0.1", port: 0, maxPayload: 4 << 20, perMessageDeflate: deflate });
 
 server.on("listening", () => console.log(JSON.stringify({ port: server.address().port })));
 

@@ -2,6 +2,7 @@
 
     echo.py echo    sends each message back
     echo.py room    sends each message to all connections
+    echo.py deflate '{...}'    echo with the settings of ServerPerMessageDeflateFactory
 
 It listens on a free port of 127.0.0.1, says {"port": n}, and {"busy": true} when a
 thousand messages have come. It ends when it is killed.
@@ -12,6 +13,7 @@ import json
 import sys
 
 import websockets
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 
 count = 0
 room = set()
@@ -40,7 +42,12 @@ async def handle(ws):
 
 
 async def main():
-    async with websockets.serve(handle, "127.0.0.1", 0, max_size=4 << 20) as server:
+    extensions = []
+    if sys.argv[1] == "deflate":
+        extensions = [ServerPerMessageDeflateFactory(**json.loads(sys.argv[2]))]
+    async with websockets.serve(
+        handle, "127.0.0.1", 0, max_size=4 << 20, compression=None, extensions=extensions
+    ) as server:
         say(port=server.sockets[0].getsockname()[1])
         await asyncio.get_running_loop().create_future()
 
