@@ -115,7 +115,7 @@ func (f *forecast) of(steps []step) time.Duration {
 // one measures one contestant once, in processes of its own.
 func one(o options, s step) (r load.Result, err error) {
 	m, who := s.mode, s.who
-	p, err := server.Start(server.Config{Name: who.Name, TLS: m.job.TLS})
+	p, err := server.Start(server.Config{Name: who.Name, TLS: m.job.TLS, Deflate: m.deflate})
 	if err != nil {
 		return r, err
 	}

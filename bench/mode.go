@@ -12,14 +12,18 @@ import (
 type mode struct {
 	name    string
 	job     load.Job
-	floor   bool // the floor can do it
-	waits   bool // the callbacks wait
-	rounds  int  // at most; 0: as many as asked for
+	floor   bool            // the floor can do it
+	deflate *server.Deflate // how messages are compressed, or nil
+	waits   bool            // the callbacks wait
+	rounds  int             // at most; 0: as many as asked for
 	metrics []metric
 }
 
 // can reports whether a contestant can do it.
 func (m mode) can(c server.Contestant) bool {
+	if m.deflate != nil && !c.Deflates(*m.deflate) {
+		return false
+	}
 	return (m.floor || !c.Floor) && !(m.waits && c.Inline)
 }
 
@@ -79,7 +83,7 @@ func modes(o options) []mode {
 		return m
 	}
 	many := grouped(o.many) + " conns"
-	return []mode{
+	return append(deflateModes(o), []mode{
 		echo("echo-32", "32 B, 64 conns", 64, 32, 1),
 		echo("echo-32-1000", "32 B, "+many, o.many, 32, 1),
 		echo("echo-32-16", "32 B, 16 in flight", 64, 32, 16),
@@ -143,7 +147,7 @@ func modes(o options) []mode {
 			rounds:  seldom,
 			metrics: []metric{{table: blockTable, name: grouped(o.many) + " wait, p99 of another, ms", of: p99}},
 		},
-	}
+	}...)
 }
 
 func idleMetrics(table string) []metric {
@@ -175,7 +179,7 @@ func (m mode) expected(o options) time.Duration {
 	}
 	whole := 150*time.Millisecond + opening
 	switch m.job.Kind {
-	case load.Idle:
+	case load.Idle, load.PackedIdle:
 		return whole + 3*o.settle
 	case load.Audience:
 		return whole + 3*o.settle + opening

@@ -28,21 +28,24 @@ import (
 type Kind string
 
 const (
-	Echo      Kind = "echo"      // every connection has Window messages in flight
-	Broadcast Kind = "broadcast" // the first connection has, and all get them
-	Idle      Kind = "idle"      // what the connections cost that do nothing
-	Block     Kind = "block"     // how one connection fares while the callbacks of all others block
-	Paced     Kind = "paced"     // an Echo at Rate, whether the answers come or not
-	Handshake Kind = "handshake" // connections are opened, some at once, and cut
+	Echo       Kind = "echo"        // every connection has Window messages in flight
+	Broadcast  Kind = "broadcast"   // the first connection has, and all get them
+	Idle       Kind = "idle"        // what the connections cost that do nothing
+	Block      Kind = "block"       // how one connection fares while the callbacks of all others block
+	Paced      Kind = "paced"       // an Echo at Rate, whether the answers come or not
+	Packed     Kind = "packed"      // an Echo of compressed messages
+	PackedIdle Kind = "packed idle" // what connections hold after some of them
+	Handshake  Kind = "handshake"   // connections are opened, some at once, and cut
 )
 
 // A Job is one measurement of one server.
 type Job struct {
-	Kind   Kind
-	Addr   string // host:port
-	Path   string
-	TLS    bool
-	Mirror bool // the server sends back the frames themselves, masked: see server.Contestant
+	Kind    Kind
+	Addr    string // host:port
+	Path    string
+	TLS     bool
+	Deflate *load.Compression // of Packed and PackedIdle: what is offered
+	Mirror  bool              // the server sends back the frames themselves, masked: see server.Contestant
 
 	Dialect string // of push servers: the name of the contestant
 	Channel string // of push servers: what the names of the channels begin with
@@ -80,6 +83,9 @@ type Result struct {
 	// Doubt says why the generator may have been what was measured, if it may.
 	Doubt string `json:",omitempty"`
 
+	// Bytes of a message of Packed, as it came and as it is.
+	Wire, Plain float64 `json:",omitempty"`
+
 	// Memory is for each kind of idle connection what the server holds more than
 	// without it; divide by Conns.
 	Fresh, Used control.Memory `json:",omitzero"`
@@ -116,6 +122,10 @@ func Run(j Job) (Result, error) {
 		return runIdle(j)
 	case Block:
 		return runBlock(j)
+	case Packed:
+		return runPacked(j)
+	case PackedIdle:
+		return runPackedIdle(j)
 	case Paced:
 		return runPaced(j)
 	case Handshake:

@@ -28,6 +28,8 @@ const ChildArg = "serve-contestant"
 type Config struct {
 	Name string
 	TLS  bool
+
+	Deflate *Deflate `json:",omitempty"` // nil: no compression
 }
 
 // An Address is the line that a contestant prints when it is ready, as JSON.
@@ -53,6 +55,11 @@ func Main(config string) error {
 	}
 	addr := ln.Addr().String()
 	serve := c.Serve
+	if o.Deflate != nil {
+		if serve, err = c.deflate(*o.Deflate); err != nil {
+			return err
+		}
+	}
 	if o.TLS {
 		if c.Floor {
 			return fmt.Errorf("%s does not speak TLS", o.Name)
