@@ -64,7 +64,7 @@ std internal/load js push push/protocol push/compare push/console push/metrics p
 go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.
-std internal/load websocket push bench/... github.com/centrifugal/centrifuge github.com/coder/websocket github.com/gobwas/ws github.com/gorilla/websocket github.com/lesismal/... github.com/lxzan/gws < bench/...
+std internal/load websocket websocket/wire push bench/... github.com/centrifugal/centrifuge github.com/coder/websocket github.com/gobwas/ws github.com/gorilla/websocket github.com/lesismal/... github.com/lxzan/gws < bench/...
 
 # Tests against others, and of the repository itself.
 std websocket push go.uber.org/goleak github.com/chromedp/... < peers:test
