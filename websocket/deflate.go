@@ -36,7 +36,7 @@ import (
 //	window      without takeover   takeover   with KeepCompressor   left
 //	9 bits                 13 us      14 us                 11 us   26
 //	12 bits                13 us      31 us                 12 us   26
-//	15 bits                13 us     140 us                 15 us   25
+//	15 bits                13 us     120 us                 15 us   25
 //
 // Without takeover 30 bytes of 100 are left; of a message of 300 bytes 42, where
 // takeover leaves 34. Decompressing takes about 6 us with any window. So 15 bits with
