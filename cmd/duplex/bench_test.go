@@ -242,6 +242,33 @@ func TestBenchRefused(t *testing.T) {
 	}
 }
 
+func TestBenchCompress(t *testing.T) {
+	_, url := startEcho(t)
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--compress"}, "permessage-deflate"},
+		{[]string{"--compress", "--window-bits", "9", "--no-takeover"}, "server_max_window_bits=9"},
+	} {
+		if got := runBench(t, url, append(test.args, "--size", "1KiB", "--max-errors", "0")...); got.code != exitOK || !strings.Contains(got.stdout, test.want) {
+			t.Errorf("%q: exit code %d, stderr %q\n%s", test.args, got.code, got.stderr, got.stdout)
+		}
+	}
+	for _, args := range [][]string{{"--window-bits", "9"}, {"--no-takeover"}, {"--compress", "--window-bits", "7"}, {"--compress", "--window-bits", "16"}} {
+		if got := runBench(t, url, args...); got.code != exitUsage {
+			t.Errorf("%q: exit code %d, stderr %q", args, got.code, got.stderr)
+		}
+	}
+	plain := httptest.NewServer(&websocket.Handler{Message: func(c *websocket.Conn, kind websocket.MessageType, p []byte) {
+		c.Write(context.Background(), kind, p)
+	}})
+	defer plain.Close()
+	if got := runBench(t, "ws"+strings.TrimPrefix(plain.URL, "http"), "--compress"); got.code != exitOK || !strings.Contains(got.stdout, "does not compress") {
+		t.Errorf("a server without compression: exit code %d, stderr %q\n%s", got.code, got.stderr, got.stdout)
+	}
+}
+
 func TestBenchTLS(t *testing.T) {
 	srv := httptest.NewUnstartedServer(echoHandler(1<<20, nil))
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
