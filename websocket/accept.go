@@ -100,7 +100,7 @@ func accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions, set func()
 		return nil, refuse(w, r, err)
 	}
 	defer func() {
-		if err != nil {
+		if c == nil { // refused, or an Extension or middleware panics
 			seat.leave()
 		}
 	}()

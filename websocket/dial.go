@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -237,10 +238,7 @@ func escapeQuery(q string) string {
 
 // build makes the request. RFC 6455, 4.1.
 func (d *dialing) build() {
-	o, h := d.options, d.options.Header.Clone()
-	if h == nil {
-		h = make(http.Header)
-	}
+	o, h := d.options, respelled(d.options.Header, "Authorization", "Cookie", "User-Agent")
 	// Spelled as in the RFC, which not every server takes in another letter case.
 	h["Upgrade"] = []string{"websocket"}
 	h["Connection"] = []string{"Upgrade"}
@@ -273,6 +271,20 @@ func (d *dialing) build() {
 			d.request.AddCookie(c)
 		}
 	}
+}
+
+// respelled returns a copy of a caller's header in which the named fields have their
+// canonical names, whatever the letter case of the caller's: else what is put in where
+// one is missing would stand beside it, a password beside a token even.
+func respelled(h http.Header, names ...string) http.Header {
+	out := make(http.Header, len(h))
+	for name, values := range h {
+		if canonical := http.CanonicalHeaderKey(name); slices.Contains(names, canonical) {
+			name = canonical
+		}
+		out[name] = append(out[name], values...)
+	}
+	return out
 }
 
 // String is the URL as it can stand in an error: without user, password and

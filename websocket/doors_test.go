@@ -95,6 +95,45 @@ func TestNothingBreaksOutOfTheRequest(t *testing.T) {
 	}
 }
 
+// A field of the caller's counts in any letter case: nothing of another source is put
+// beside it.
+func TestDialFieldsOnce(t *testing.T) {
+	for _, proxied := range []bool{false, true} {
+		c, peer := wstest.Streams()
+		o := websocket.DialOptions{
+			Header:      http.Header{"authorization": {"mine"}, "user-agent": {"mine"}, "cookie": {"a=mine"}},
+			ProxyHeader: http.Header{"proxy-authorization": {"mine"}, "user-agent": {"mine"}},
+			Jar:         evilJar{{Name: "b", Value: "c"}},
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return c, nil },
+		}
+		if proxied {
+			o.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.test", User: url.UserPassword("ann", "b")})
+		}
+		sent := make(chan http.Header, 1)
+		go func() {
+			defer peer.Close()
+			r, err := http.ReadRequest(bufio.NewReader(peer))
+			if err != nil {
+				r = new(http.Request)
+			}
+			sent <- r.Header
+		}()
+		if c, _, err := websocket.Dial(bg, "ws://ann:b@server.test/", &o); err == nil {
+			c.CloseNow()
+			t.Error("connected")
+		}
+		got := <-sent
+		for _, name := range []string{"Authorization", "Proxy-Authorization", "User-Agent", "Cookie"} {
+			if values := got.Values(name); len(values) > 1 || len(values) == 1 && !strings.Contains(values[0], "mine") {
+				t.Errorf("proxied %v: %s: %q", proxied, name, values)
+			}
+		}
+		if len(got) == 0 {
+			t.Error("nothing was sent")
+		}
+	}
+}
+
 // An evilJar is a jar that holds what no server could have set.
 type evilJar []*http.Cookie
 

@@ -20,10 +20,11 @@ func (l *Limits) ClientAddr(r *http.Request) netip.Addr {
 	}
 	// All lines of the field are one list. RFC 9110, 5.3.
 	list := strings.Join(r.Header.Values(name), ",")
+	pairs := strings.EqualFold(name, "Forwarded")
 	for list != "" {
 		var last string
-		list, last = cutLast(list)
-		if strings.EqualFold(name, "Forwarded") {
+		list, last = cutLast(list, pairs)
+		if pairs {
 			last = forwardedFor(last)
 		}
 		hop := parseAddr(strings.Trim(last, " \t"))
@@ -51,23 +52,26 @@ func parseAddr(s string) netip.Addr {
 	return addr.Unmap().WithZone("")
 }
 
-// cutLast cuts the last member off a list. A comma in a quoted string is none.
-func cutLast(list string) (before, last string) {
-	end, quoted := -1, false
-	for i := 0; i < len(list); i++ {
+// cutLast cuts the last member off a list. With quotes, a comma in a quoted string
+// is none. It is looked for from the right, where the trusted proxies write: a quote
+// that a client opens on the left and never closes would else swallow what they say.
+func cutLast(list string, quotes bool) (before, last string) {
+	quoted := false
+	for i := len(list) - 1; i >= 0; i-- {
 		switch c := list[i]; {
-		case c == '\\' && quoted:
-			i++
-		case c == '"':
+		case c == '"' && quotes && !(quoted && isEscaped(list, i)):
 			quoted = !quoted
 		case c == ',' && !quoted:
-			end = i
+			return list[:i], list[i+1:]
 		}
 	}
-	if end < 0 {
-		return "", list
-	}
-	return list[:end], list[end+1:]
+	return "", list
+}
+
+// isEscaped reports whether the byte at i has an odd number of backslashes before it.
+func isEscaped(s string, i int) bool {
+	before := strings.TrimRight(s[:i], "\\")
+	return (i-len(before))%2 == 1
 }
 
 // forwardedFor returns the value of "for" in a member of Forwarded, "" where there

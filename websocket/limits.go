@@ -109,7 +109,11 @@ func (l *Limits) admit(r *http.Request) (*seat, error) {
 	addr := l.ClientAddr(r)
 	l.warn(r, addr)
 	if !l.allows(addr) {
-		return nil, l.refuse(addr, refusal(http.StatusForbidden, "connections from this address are not allowed"))
+		return nil, l.refuse(addr, &HandshakeError{
+			Status: http.StatusForbidden,
+			Msg:    "connections from this address are not allowed",
+			header: http.Header{"Connection": {"close"}},
+		})
 	}
 	s := &seat{limits: l, addr: l.counted(addr)}
 	if err := l.count(s); err != nil {
@@ -127,9 +131,12 @@ func (l *Limits) Enter(r *http.Request) (leave func(), err error) {
 	return s.leave, err
 }
 
-// Allows reports whether Allow and Deny let an address in. A nil *Limits lets all
+// Allows reports whether Allow and Deny let an address in, which may be of IPv4
+// mapped to IPv6, and have a zone: a net.TCPAddr has it so. A nil *Limits lets all
 // in.
-func (l *Limits) Allows(addr netip.Addr) bool { return l == nil || l.allows(addr) }
+func (l *Limits) Allows(addr netip.Addr) bool {
+	return l == nil || l.allows(addr.Unmap().WithZone(""))
+}
 
 // count counts a connection in, or says which limit it passes.
 func (l *Limits) count(s *seat) error {

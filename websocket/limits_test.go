@@ -56,7 +56,7 @@ func (d *door) enter(addr string) (*websocket.Conn, int, string) {
 		return c, 101, ""
 	case !errors.As(err, &refused):
 		d.t.Fatal(err)
-	case resp.Header.Get("Connection") != "close" && !resp.Close && refused.Status != 403:
+	case resp.Header.Get("Connection") != "close" && !resp.Close:
 		d.t.Errorf("the refused connection is kept: %v", resp.Header)
 	}
 	return nil, refused.Status, resp.Header.Get("Retry-After")
@@ -230,6 +230,12 @@ func TestClientAddr(t *testing.T) {
 		{remote: "10.0.0.1:5", header: "Forwarded", values: []string{`for=9.9.9.9;host="a,b\",for=6.6.6.6;c"`}, trusted: trusted, want: "9.9.9.9"},
 		{remote: "10.0.0.1:5", header: "Forwarded", values: []string{"for=9.9.9.9, for=unknown, for=10.0.0.2"}, trusted: trusted, want: "10.0.0.2"},
 		{remote: "10.0.0.1:5", header: "Forwarded", values: []string{"for=9.9.9.9, proto=http"}, trusted: trusted, want: "10.0.0.1"},
+		// A quote that the client never closes does not swallow what the proxy adds.
+		{remote: "10.0.0.1:5", values: []string{`", 9.9.9.9`}, trusted: trusted, want: "9.9.9.9"},
+		{remote: "10.0.0.1:5", values: []string{`6.6.6.6, "`, "9.9.9.9"}, trusted: trusted, want: "9.9.9.9"},
+		{remote: "10.0.0.1:5", header: "Forwarded", values: []string{`for=", for=9.9.9.9`}, trusted: trusted, want: "9.9.9.9"},
+		{remote: "10.0.0.1:5", header: "Forwarded", values: []string{`for=6.6.6.6;a=", for=9.9.9.9`}, trusted: trusted, want: "9.9.9.9"},
+		{remote: "10.0.0.1:5", header: "Forwarded", values: []string{`for=6.6.6.6;a="\`, `for="9.9.9.9:1";host="\\"`}, trusted: trusted, want: "9.9.9.9"},
 	}
 	for _, test := range tests {
 		l := &websocket.Limits{TrustedProxies: test.trusted, ForwardedHeader: test.header}
@@ -251,6 +257,40 @@ func TestClientAddr(t *testing.T) {
 	if got := (*websocket.Limits)(nil).ClientAddr(&http.Request{RemoteAddr: "1.2.3.4:5"}); got.String() != "1.2.3.4" {
 		t.Errorf("without limits: %v", got)
 	}
+}
+
+// Whatever form an address is asked about in, a rule means it.
+func TestLimitsAllowsForms(t *testing.T) {
+	l := &websocket.Limits{Deny: prefixes("9.0.0.0/8", "fe80::/10")}
+	for _, addr := range []string{"9.9.9.9", "::ffff:9.9.9.9", "fe80::1%eth0"} {
+		if l.Allows(netip.MustParseAddr(addr)) {
+			t.Errorf("%s is let in", addr)
+		}
+	}
+}
+
+// panicking is an Extension whose Accept panics.
+type panicking struct{ websocket.Extension }
+
+func (panicking) Name() string                         { return "panicking" }
+func (panicking) Offers() [][]websocket.ExtensionParam { return [][]websocket.ExtensionParam{{}} }
+func (panicking) Accept([]websocket.ExtensionParam) ([]websocket.ExtensionParam, *websocket.Agreement) {
+	panic(http.ErrAbortHandler)
+}
+
+// A handshake that panics does not keep its place.
+func TestLimitsPanic(t *testing.T) {
+	o := websocket.Options{Extensions: []websocket.Extension{panicking{}}}
+	s := wstest.NewServer(&websocket.Handler{AcceptOptions: websocket.AcceptOptions{Options: o, Limits: &websocket.Limits{MaxConns: 1, Logger: silent}}})
+	t.Cleanup(s.Close)
+	if _, _, err := s.Dial(bg, "/", &websocket.DialOptions{Options: o}); err == nil {
+		t.Fatal("connected in spite of the panic")
+	}
+	c, _, err := s.Dial(bg, "/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.CloseNow()
 }
 
 func TestLimitsLog(t *testing.T) {

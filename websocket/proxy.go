@@ -99,10 +99,7 @@ func (p *proxy) connect(c net.Conn, d *dialing) error {
 	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: target}, Host: target}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", target, target)
-	header := d.options.ProxyHeader.Clone()
-	if header == nil {
-		header = make(http.Header)
-	}
+	header := respelled(d.options.ProxyHeader, "Proxy-Authorization", "User-Agent")
 	if _, ok := header["User-Agent"]; !ok && d.request.UserAgent() != "" {
 		header.Set("User-Agent", d.request.UserAgent())
 	}

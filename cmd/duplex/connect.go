@@ -37,6 +37,7 @@ type connect struct {
 	response       *http.Response // of the last handshake
 	files          []inputLine    // that are still to be sent
 	unsent         *inputLine     // that a connection has not taken
+	last           *inputLine     // the end of the input, once it has come: it comes once
 	stdout, stderr io.Writer
 }
 
@@ -334,6 +335,14 @@ type inputLine struct {
 	err    error
 }
 
+// failure is the error that ended the input, nil at its proper end.
+func (l *inputLine) failure() error {
+	if l.err == io.EOF {
+		return nil
+	}
+	return l.err
+}
+
 // read hands over the lines of standard input, the last one with an error. The
 // end of ctx does not stop it while it waits for a line, since nothing does: the
 // end of the process comes soon after.
@@ -387,6 +396,9 @@ func (c *connect) send(ctx context.Context, input <-chan inputLine, received <-c
 		}
 	}
 	for {
+		if c.last != nil {
+			return c.last.failure(), nil
+		}
 		select {
 		case <-ctx.Done():
 			return nil, nil
@@ -397,17 +409,14 @@ func (c *connect) send(ctx context.Context, input <-chan inputLine, received <-c
 					c.unsent = &line
 					return unsent(line), ended
 				}
+				c.last = &line
 			case <-time.After(inHand):
 			}
 			return nil, ended
 		case line := <-input:
-			if line.err == io.EOF {
-				return nil, nil
-			}
 			if line.err != nil {
-				return line.err, nil
-			}
-			if !write(line) {
+				c.last = &line
+			} else if !write(line) {
 				return unsent(line), <-received
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -120,6 +121,44 @@ func TestConnectReconnect(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("stderr has no %q: %s", want, out)
 		}
+	}
+}
+
+// The end of the input that comes together with the end of a connection ends the
+// next one.
+func TestConnectReconnectInputEnds(t *testing.T) {
+	first, closed := make(chan struct{}), make(chan error, 1)
+	var n atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		if n.Add(1) == 1 {
+			c.Close(websocket.CloseServiceRestart, "")
+			close(first)
+			return
+		}
+		_, _, err = c.Read(t.Context())
+		closed <- err
+	}))
+	defer srv.Close()
+	c := start(t, "connect", "ws"+strings.TrimPrefix(srv.URL, "http"), "--reconnect")
+	<-first
+	c.stdin.Close()
+	select {
+	case err := <-closed:
+		var end *websocket.CloseError
+		if !errors.As(err, &end) || end.Code != websocket.CloseNormal {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the end of the input was forgotten")
+		c.cancel()
+	}
+	if code := c.wait(); code != exitOK {
+		t.Errorf("exit code %d: %s", code, c.stderr)
 	}
 }
 
