@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/duplexgo/duplex/websocket/wire"
@@ -63,7 +64,7 @@ func (c *Conn) measure(h wire.Header) error {
 	if rare.rates == nil {
 		rare.rates = new(rates)
 	}
-	size := int(min(h.Length, 1<<40)) + h.Size()
+	size := int(min(h.Length, math.MaxInt/2)) + h.Size()
 	switch {
 	case h.Opcode != wire.OpContinuation && rare.rates.messages.take(messages, 1) > 0:
 		return &wire.Error{Code: ClosePolicyViolation, Msg: fmt.Sprintf("more than %d messages a second", messages)}

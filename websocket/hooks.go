@@ -48,9 +48,14 @@ type MessageInfo struct {
 	Size int64 // bytes as the application sees them
 }
 
+var errHandshakePanic = errors.New("websocket: the opening handshake has ended by a panic, of an Extension or of middleware")
+
 // shaken tells of an opening handshake.
 func (h *Hooks) shaken(c *Conn, r *http.Request, resp *http.Response, began time.Duration, err error) {
 	if h != nil && h.Handshake != nil {
+		if c == nil && err == nil {
+			err = errHandshakePanic
+		}
 		h.Handshake(HandshakeInfo{Conn: c, Request: r, Response: resp, Err: err, Took: clock() - began})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sync"
 	"testing"
@@ -166,5 +167,25 @@ func TestNoHooksNoAllocation(t *testing.T) {
 	})
 	if n > 0 && !raceEnabled {
 		t.Errorf("%v allocations a message", n)
+	}
+}
+
+// A handshake that ends by a panic is told as one that has failed.
+func TestHookOfPanic(t *testing.T) {
+	told := make(chan websocket.HandshakeInfo, 1)
+	o := &websocket.AcceptOptions{Options: websocket.Options{
+		Extensions: []websocket.Extension{panicking{}},
+		Hooks:      &websocket.Hooks{Handshake: func(h websocket.HandshakeInfo) { told <- h }},
+	}}
+	r := httptest.NewRequest("GET", "/", nil)
+	for name, value := range map[string]string{"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Extensions": "panicking"} {
+		r.Header.Set(name, value)
+	}
+	func() {
+		defer func() { recover() }()
+		websocket.Accept(httptest.NewRecorder(), r, o)
+	}()
+	if h := <-told; h.Conn != nil || h.Err == nil {
+		t.Errorf("the hook was told of %v, %v", h.Conn, h.Err)
 	}
 }

@@ -40,12 +40,15 @@ type netConn struct {
 
 // Read returns the next bytes.
 func (n *netConn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil // as of TCP: nobody waits for nothing
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for {
 		got, err := n.read(p)
 		switch {
-		case got > 0 || err == nil && len(p) == 0:
+		case got > 0:
 			return got, nil
 		case errors.Is(err, os.ErrDeadlineExceeded) && n.c.ended() == nil:
 			// The message's reader has the deadline of the time when it began.
