@@ -292,6 +292,7 @@ class Carrier {
     this.close();
     if (!(code >= 100)) code = 1006; // of fetch, which knows others
     if (code === 109) code = 4001;
+    if (code === 110) code = 4002; // of a poll all of whose channels are allowed
     if (code === 111) code = 4501;
     if (code === 4501) this.line_.shown_ = null;
     this.line_.down_(this, {code, reason, wait});

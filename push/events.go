@@ -64,7 +64,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // a proxy that gathers the answer would keep the events
-	p := s.newPen(w)
+	p := s.newPen(w, r)
 	first := fmt.Appendf(nil, "retry: %d\n", minRetry+rand.IntN(maxRetry-minRetry))
 	if !begin.IsZero() {
 		first = appendID(first, begin)
@@ -96,15 +96,20 @@ func (s *Server) openStream(w http.ResponseWriter, r *http.Request, want wish, t
 		refuse(w, err)
 		return nil, Position{}, false
 	}
+	opened := false
+	defer func() {
+		if !opened { // also where a predicate of the Grant has panicked, which net/http survives
+			leave()
+			s.core.leave(transport)
+		}
+	}()
 	l, begin, err := s.core.open(want, g)
 	if err != nil {
-		leave()
-		s.core.leave(transport)
 		s.core.report("subscribing", err)
 		refuse(w, err)
 		return nil, Position{}, false
 	}
-	l.leave = leave
+	l.leave, opened = leave, true
 	return l, begin, true
 }
 

@@ -120,7 +120,7 @@ func TestBatch(t *testing.T) {
 		{"no array", `{"channel":"a","data":1}`, []string{jsonType}, 400, "no array"},
 		{"a member of a wrong type", `[{"channel":1}]`, []string{jsonType}, 400, "no array"},
 		{"cut off", `[{"channel":"a","data":1}`, []string{jsonType}, 400, "no array"},
-		{"something after it", `[{"channel":"a","data":1}] 2`, []string{jsonType}, 400, "stands after"},
+		{"something after it", `[{"channel":"a","data":1}] 2`, []string{jsonType}, 400, "after top-level value"},
 		{"no JSON", many(1), nil, 415, "application/json"},
 		{"too long", `[{"channel":"a","data":"` + strings.Repeat("x", maxBatchBytes) + `"}]`, []string{jsonType}, 413, "longer than"},
 	} {

@@ -79,7 +79,7 @@ func (s *Server) parseWait(q url.Values) (time.Duration, error) {
 
 // awaitPoll answers when there is something to answer, or the time is over.
 func (s *Server) awaitPoll(w http.ResponseWriter, r *http.Request, l *stream, limit int, wait time.Duration) {
-	p := s.newPen(w)
+	p := s.newPen(w, r)
 	p.rc.SetWriteDeadline(time.Time{}) // while it waits
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -95,6 +95,7 @@ func (s *Server) awaitPoll(w http.ResponseWriter, r *http.Request, l *stream, li
 			waits = false
 		case end := <-l.ended:
 			if end.code == protocol.CloseDisconnected {
+				p.allow()
 				refuse(w, &protocol.Error{Code: protocol.Forbidden, Message: end.reason})
 				return
 			}

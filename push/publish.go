@@ -1,7 +1,6 @@
 package push
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +34,7 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
+	s.limitAnswer(w, 0)
 	answer(w, `{"position":"`+p.String()+"\"}\n")
 }
 
@@ -81,6 +81,7 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 		}
 		results[i].Position = p.String()
 	}
+	s.limitAnswer(w, 0)
 	answerJSON(w, map[string]any{"results": results})
 }
 
@@ -110,12 +111,8 @@ func (s *Server) readBatch(w http.ResponseWriter, r *http.Request) (batch []batc
 	if !ok {
 		return nil, false
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	err = dec.Decode(&batch)
-	switch {
-	case err == nil && dec.More():
-		err = errors.New("something stands after the array")
-	case err == nil && (len(batch) == 0 || len(batch) > maxBatchMessages):
+	err = json.Unmarshal(body, &batch)
+	if err == nil && (len(batch) == 0 || len(batch) > maxBatchMessages) {
 		err = fmt.Errorf("it has %d messages", len(batch))
 	}
 	if err != nil {

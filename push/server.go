@@ -220,6 +220,7 @@ func (s *Server) routes() http.Handler {
 	route("/channels", s.forAdmins(s.getChannels), s.postBatch)
 	mux.HandleFunc("/channels/", s.otherChannel)
 	route("/users/{user}/disconnect", nil, s.forAdmins(s.postDisconnect))
+	mux.HandleFunc("/users/", s.otherUser)
 	route("/healthz", healthz, nil)
 	route("/readyz", s.readyz, nil)
 	if s.Metrics != nil {
@@ -248,6 +249,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		s.limitBody(w, r)
+		s.limitAnswer(w, setting(s.BodyTimeout, defaultBodyTimeout))
 		switch {
 		case d.broken != nil:
 			s.core.report("reading Origins", d.broken)
@@ -272,6 +274,16 @@ func (s *Server) guard(next http.Handler) http.Handler {
 func (s *Server) limitBody(w http.ResponseWriter, r *http.Request) {
 	if limit := setting(s.BodyTimeout, defaultBodyTimeout); limit > 0 && r.ContentLength != 0 {
 		http.NewResponseController(w).SetReadDeadline(time.Now().Add(limit))
+	}
+}
+
+// limitAnswer sets how long the client may take for the answer, which begins after
+// work at most: a client that asks and takes nothing would keep its connection for
+// ever, and nothing counts it. Lines set limits of their own; a hijacked connection
+// has none left.
+func (s *Server) limitAnswer(w http.ResponseWriter, work time.Duration) {
+	if limit := setting(s.WebSocket.WriteTimeout, defaultWriteTimeout); limit > 0 {
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(work + limit))
 	}
 }
 
@@ -369,6 +381,27 @@ func (s *Server) otherChannel(w http.ResponseWriter, r *http.Request) {
 			notAllowed("GET", "HEAD", "POST")(w, r)
 		}
 		return
+	case strings.EqualFold(path, "/channels/%2F/presence"):
+		r.SetPathValue("channel", "/")
+		if isRead(r) {
+			s.getPresence(w, r)
+		} else {
+			notAllowed("GET", "HEAD")(w, r)
+		}
+		return
 	}
 	problem(w, http.StatusNotFound, 0, "the name of a channel is one segment of the path: write / in it as %2F")
+}
+
+// otherUser is otherChannel for the user /.
+func (s *Server) otherUser(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case !strings.EqualFold(r.URL.EscapedPath(), "/users/%2F/disconnect"):
+		notFound(w, r)
+	case r.Method != http.MethodPost:
+		notAllowed("POST")(w, r)
+	default:
+		r.SetPathValue("user", "/")
+		s.forAdmins(s.postDisconnect)(w, r)
+	}
 }

@@ -59,6 +59,12 @@ func parseWish(q url.Values) (w wish, err error) {
 func (c *core) open(w wish, g Grant) (*stream, Position, error) {
 	l := &stream{news: make(chan struct{}, 1), ended: make(chan ending, 1)}
 	l.session.init(c, l)
+	opened := false
+	defer func() {
+		if !opened {
+			l.session.close()
+		}
+	}()
 	l.session.begin(g)
 	var begin Position
 	reset := false
@@ -70,7 +76,6 @@ func (c *core) open(w wish, g Grant) (*stream, Position, error) {
 			p, err = l.session.join(r, channel, w.start)
 		}
 		if err != nil {
-			l.session.close()
 			return nil, Position{}, err
 		}
 		if begin.IsZero() || p.seq < begin.seq {
@@ -81,6 +86,7 @@ func (c *core) open(w wish, g Grant) (*stream, Position, error) {
 	if reset {
 		begin = Position{}
 	}
+	opened = true
 	return l, begin, nil
 }
 
@@ -92,10 +98,13 @@ type pen struct {
 }
 
 // newPen takes the limits of time from a request that goes on, which an
-// http.Server has set for short ones.
-func (s *Server) newPen(w http.ResponseWriter) *pen {
+// http.Server has set for short ones. The limit of a body stays: net/http waits for
+// the body when the line has ended, and counts no more.
+func (s *Server) newPen(w http.ResponseWriter, r *http.Request) *pen {
 	p := &pen{w, http.NewResponseController(w), setting(s.WebSocket.WriteTimeout, defaultWriteTimeout)}
-	p.rc.SetReadDeadline(time.Time{})
+	if r.ContentLength == 0 {
+		p.rc.SetReadDeadline(time.Time{})
+	}
 	p.allow()
 	return p
 }

@@ -258,7 +258,7 @@ describe("coming back", () => {
   });
 
   test("does not come back where the server does not want it, but when it is told to", async () => {
-    for (const transport of ["websocket", "sse"]) {
+    for (const transport of ["websocket", "sse", "poll"]) {
       open({transports: [transport]});
       listen("news");
       await clock.until(isOpen());

@@ -121,7 +121,7 @@ export class Server {
     const limit = Math.min(Number(query.get("limit")) || 1000, 1000);
     let done, ended = false;
     const some = new Promise((resolve) => { done = resolve; });
-    const line = new Reader(this, (news) => { items.push(...news); done(); }, () => { ended = true; done(); });
+    const line = new Reader(this, (news) => { items.push(...news); done(); }, (code) => { ended = code; done(); });
     line.batch = limit;
     for (const channel of channels) line.add(channel, since, limit);
     this.lines.add(line);
@@ -132,6 +132,7 @@ export class Server {
     } finally {
       this.lines.delete(line);
     }
+    if (ended === 4002) return Response.json({title: "", status: 403, detail: "go away", code: 110}, {status: 403});
     if (!this.reachable || ended) throw new TypeError("fetch failed");
     const messages = items.filter((item) => !item.reset);
     const position = messages.length === limit ? messages.at(-1).position : this.position;
