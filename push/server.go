@@ -29,6 +29,7 @@ import (
 //	GET  /healthz                        200 while the process serves
 //	GET  /readyz                         503 when it is about to end
 //	GET  /metrics                        Metrics, if there are any
+//	GET  /openapi.json                   this, for programs (OpenAPI 3.1)
 //	GET  /duplex.js                      Script, if there is one
 //	GET  /console                        Console, if there is one; / leads to it
 //	     /console/api/...                ConsoleAPI, if there is one
@@ -197,8 +198,8 @@ func (s *Server) init() {
 	})
 }
 
-func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
+func (s *Server) routes() *router {
+	mux := new(router)
 	mux.Handle("GET /connect", &s.lines)
 	mux.Handle("/connect", notAllowed("GET"))
 	route := func(path string, get, post http.HandlerFunc) {
@@ -223,6 +224,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("/users/", s.otherUser)
 	route("/healthz", healthz, nil)
 	route("/readyz", s.readyz, nil)
+	route("/openapi.json", getOpenAPI, nil)
 	if s.Metrics != nil {
 		route("/metrics", s.forAdmins(s.Metrics.ServeHTTP), nil)
 	}
