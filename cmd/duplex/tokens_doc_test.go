@@ -5,8 +5,6 @@ package main
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -18,25 +16,12 @@ func TestTokensDocument(t *testing.T) {
 			t.Skipf("there is no %s", tool)
 		}
 	}
-	text, err := os.ReadFile("../../docs/tokens.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	shell := newDocShell(t)
-	blocks := regexp.MustCompile("(?ms)^```([a-z ]+)\n(.*?)^```").FindAllStringSubmatch(string(text), -1)
 	url, said, answers := "", "", 0
-	for _, block := range blocks {
-		switch kind, body := block[1], block[2]; kind {
+	for _, block := range docBlocks(t, "tokens.md") {
+		switch kind, body := block.kind, block.body; kind {
 		case "sh server":
-			lines := strings.SplitAfter(strings.TrimSuffix(body, "\n"), "\n")
-			shell.run("", strings.Join(lines[:len(lines)-1], ""))
-			args := strings.Fields(lines[len(lines)-1])[2:]
-			for i, arg := range args {
-				if strings.HasSuffix(arg, ".key") {
-					args[i] = filepath.Join(shell.dir, arg)
-				}
-			}
-			_, url = startServe(t, args...)
+			url = shell.serve(body)
 		case "sh":
 			said = shell.run(url, body)
 		case "text":
@@ -53,56 +38,6 @@ func TestTokensDocument(t *testing.T) {
 	if answers < 3 {
 		t.Errorf("only %d answers were compared", answers)
 	}
-}
-
-// documented makes an expression of an answer in which P1 is any position and T any
-// time.
-func documented(answer string) *regexp.Regexp {
-	e := regexp.QuoteMeta(answer)
-	e = regexp.MustCompile(`P\d`).ReplaceAllString(e, `[0-9a-z.]+`)
-	return regexp.MustCompile(`^` + strings.ReplaceAll(e, `"T"`, `"[-0-9T:.]+Z"`) + `$`)
-}
-
-// A docShell runs what stands in documents, in a folder of its own, with this
-// program as the command duplex.
-type docShell struct {
-	*testing.T
-	dir string
-	env []string
-}
-
-func newDocShell(t *testing.T) docShell {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir, bin := t.TempDir(), t.TempDir()
-	shim := "#!/bin/sh\n" + asCommand + "=1 exec '" + self + "' \"$@\"\n"
-	if err := os.WriteFile(filepath.Join(bin, "duplex"), []byte(shim), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	return docShell{t, dir, append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))}
-}
-
-// run runs a script, with the server's URL for the one in the documents, and returns
-// its output.
-func (s docShell) run(url, script string) string {
-	s.Helper()
-	return s.output("bash", "-e", "-c", strings.ReplaceAll(script, "http://127.0.0.1:8080", url))
-}
-
-func (s docShell) output(name string, args ...string) string {
-	s.Helper()
-	cmd := exec.CommandContext(s.Context(), name, args...)
-	cmd.Dir, cmd.Env = s.dir, s.env
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		s.Fatalf("%s %q: %v, stderr %q", name, args, err, &stderr)
-	}
-	return string(out)
 }
 
 // webSockets is what Node 20 needs to have WebSockets. Later ones know the word.
