@@ -68,6 +68,7 @@ std internal/load websocket websocket/wire push bench/... github.com/centrifugal
 
 # Tests against others, and of the repository itself.
 std websocket push go.uber.org/goleak github.com/chromedp/... < peers:test
+std < packaging:test
 std < .:test
 `
 

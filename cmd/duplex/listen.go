@@ -87,12 +87,14 @@ func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, delay time
 	srv := newHTTPServer(h, log)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
+	notify("READY=1")
 
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serving on %s: %w", ln.Addr(), err)
 	case <-ctx.Done():
 	}
+	notify("STOPPING=1")
 	log.Info("shutting down; a second signal ends it at once")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), delay+shutdownTimeout)
 	defer cancel()

@@ -97,10 +97,10 @@ Exit codes: 0 all went well, 1 it did not work, 2 the command line was wrong.`,
 	}
 	root.SetFlagErrorFunc(flagError)
 	root.SuggestionsMinimumDistance = 2
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetVersionTemplate("duplex {{.Version}}\n")
 	root.SetHelpCommand(newHelp())
-	root.AddCommand(newServe(), newEcho(), newConnect(), newPub(), newSub(), newToken(), newCompare(), newBench())
+	root.AddCommand(newServe(), newEcho(), newConnect(), newPub(), newSub(), newToken(), newCompare(), newBench(), newCompletion())
 	return root
 }
 
@@ -140,8 +140,14 @@ func commandNames(root *cobra.Command) string {
 	return strings.Join(names, ", ")
 }
 
+// release is the version that packaging/release has built, set by the linker.
+var release string
+
 // version returns the version of the module that this binary was built from.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"

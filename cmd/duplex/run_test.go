@@ -10,11 +10,11 @@ import (
 // Wrong use is one line that says what was wrong and what to do, and exit code 2.
 func TestWrongUse(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
-		{"", "duplex: no command given: it is one of serve, echo, connect, pub, sub, token, compare, bench; try 'duplex --help'"},
-		{"frobnicate", `duplex: unknown command "frobnicate": it is one of serve, echo, connect, pub, sub, token, compare, bench; try 'duplex --help'`},
+		{"", "duplex: no command given: it is one of serve, echo, connect, pub, sub, token, compare, bench, completion; try 'duplex --help'"},
+		{"frobnicate", `duplex: unknown command "frobnicate": it is one of serve, echo, connect, pub, sub, token, compare, bench, completion; try 'duplex --help'`},
 		{"conect", `duplex: unknown command "conect": is it connect?; try 'duplex --help'`},
 		{"--listen", "duplex: unknown flag: --listen; try 'duplex --help'"},
-		{"help frobnicate", `duplex help: no help for "frobnicate": the commands are serve, echo, connect, pub, sub, token, compare, bench; try 'duplex help --help'`},
+		{"help frobnicate", `duplex help: no help for "frobnicate": the commands are serve, echo, connect, pub, sub, token, compare, bench, completion; try 'duplex help --help'`},
 
 		{"echo now", `duplex echo: unexpected argument "now"; try 'duplex echo --help'`},
 		{"echo --port 80", "duplex echo: unknown flag: --port; try 'duplex echo --help'"},

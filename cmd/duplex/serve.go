@@ -85,7 +85,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 	if err := s.check(); err != nil {
 		return err
 	}
-	at, err := parseListen(s.listen)
+	at, ln, err := s.address(cmd)
 	if err != nil {
 		return err
 	}
@@ -96,12 +96,15 @@ func (s *serve) run(cmd *cobra.Command) error {
 		return err
 	case authorize != nil && s.insecure:
 		return wrongUse("--insecure lets everybody in, and keys are set, in flags or the environment: leave one away")
+	case authorize == nil && !at.IP.IsLoopback() && !s.insecure && ln != nil:
+		return wrongUse("the socket %s of the service manager would let everybody who reaches it publish and subscribe: set keys, as by DUPLEX_API_KEY_FILE, or add --insecure if that is what you want", at)
 	case authorize == nil && !at.IP.IsLoopback() && !s.insecure:
 		return wrongUse("--listen %s would let everybody who reaches it publish and subscribe: set keys with --api-key-file, --token-key-file or --jwks-url, use a loopback address as 127.0.0.1, or add --insecure if that is what you want", s.listen)
 	}
-	ln, err := listen(cmd.Context(), at)
-	if err != nil {
-		return err
+	if ln == nil {
+		if ln, err = listen(cmd.Context(), at); err != nil {
+			return err
+		}
 	}
 	if ln, err = s.tls.wrap(ln, log); err != nil {
 		return err
@@ -147,6 +150,22 @@ func (s *serve) run(cmd *cobra.Command) error {
 	fmt.Fprintf(out, "Publish   curl %s-d hello %s\n", bearer, shellWord(url+"/channels/news"))
 	fmt.Fprintf(out, "Listen    duplex sub %s news\n", shellWord(url))
 	return serveUntil(cmd.Context(), ln, metered{srv, desk}, s.shutdownDelay, srv.Shutdown, log)
+}
+
+// address returns where to listen, and the socket if a service manager has it already.
+func (s *serve) address(cmd *cobra.Command) (*net.TCPAddr, net.Listener, error) {
+	ln, err := activated()
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case ln == nil:
+		at, err := parseListen(s.listen)
+		return at, nil, err
+	case cmd.Flags().Changed("listen"):
+		ln.Close()
+		return nil, nil, wrongUse("--listen %s is given, and the service manager passes a socket: leave the flag away, or start without the socket's unit", s.listen)
+	}
+	return ln.Addr().(*net.TCPAddr), ln, nil
 }
 
 // check returns what is wrong with a flag by itself.
