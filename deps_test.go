@@ -60,7 +60,7 @@ std github.com/klauspost/compress/flate < internal/load/pack.go
 go.uber.org/goleak < internal/load:test
 
 # The command may have anything, and nobody may have the command.
-std internal/load js push push/protocol push/compare push/console push/metrics push/token websocket websocket/wire github.com/spf13/cobra github.com/spf13/pflag < cmd/duplex
+std internal/load js push push/protocol push/compare push/console push/metrics push/token websocket websocket/wire github.com/spf13/cobra github.com/spf13/pflag go.yaml.in/yaml/v4 < cmd/duplex
 go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.

@@ -107,7 +107,7 @@ func TestSocketActivationRefused(t *testing.T) {
 		{[]*os.File{one, two}, "2", nil, "passes 2 sockets"},
 		{[]*os.File{local}, "1", nil, "not one of TCP"},
 		{nil, "1", nil, "cannot be used"},
-		{[]*os.File{one}, "1", []string{"--listen", "127.0.0.1:0"}, "leave the flag away"},
+		{[]*os.File{one}, "1", []string{"--listen", "127.0.0.1:0"}, "leave the setting away"},
 		{[]*os.File{public}, "1", nil, "of the service manager would let everybody"},
 	} {
 		cmd, out, stderr := activate(t, test.sockets, test.count, nil, test.args...)

@@ -26,6 +26,7 @@ type keyRing struct {
 	issuer       string
 	claim        string
 	leeway       time.Duration
+	reloads      reloads // of the files that were read
 }
 
 // The environment variables, in which flags that are not given are looked for.
@@ -107,7 +108,11 @@ func (k *keyRing) apiKeys(log *slog.Logger) (*token.APIKeys, error) {
 		path = value
 	}
 	keys, err := token.OpenAPIKeys(path, log)
-	return keys, inFile("API keys", path, err)
+	if err != nil {
+		return nil, inFile("API keys", path, err)
+	}
+	k.reloads.add(keys.Reload)
+	return keys, nil
 }
 
 // verifier returns what verifies tokens, nil if there are no keys for them.
@@ -161,7 +166,11 @@ func (k *keyRing) source(cmd *cobra.Command, log *slog.Logger) (token.Source, er
 		return keys, inVariable(name, err)
 	case envTokenKeyFile:
 		keys, err := token.OpenKeyFile(value, log)
-		return keys, inFile("keys for tokens", value, err)
+		if err != nil {
+			return nil, inFile("keys for tokens", value, err)
+		}
+		k.reloads.add(keys.Reload)
+		return keys, nil
 	}
 	set := &token.JWKS{URL: value, Log: log}
 	if err := set.Check(); err != nil {

@@ -106,12 +106,19 @@ Exit codes: 0 all went well, 1 it did not work, 2 the command line was wrong.`,
 
 // flagError says what is wrong with a flag in the words of a person where the
 // library for flags repeats those of a parser.
-func flagError(_ *cobra.Command, err error) error {
+func flagError(cmd *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	var unknown *pflag.NotExistError
 	switch {
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
 		return wrongUse("%v; before arguments that begin with - write --", err)
+	case unknown != nil && cmd != nil:
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+		if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
+			return wrongUse("%v: is it --%s?", err, near)
+		}
+		return err
 	case !errors.As(err, &invalid):
 		return err
 	}

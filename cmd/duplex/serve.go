@@ -27,6 +27,7 @@ type serve struct {
 	tls           tlsSettings
 	visitors      visitors
 	logs          logSettings
+	config        config
 }
 
 func newServe() *cobra.Command {
@@ -46,11 +47,13 @@ code 1001 and ends it.
 Keys say who may come in. A holder of an API key may do everything: backends, and
 whoever looks after the server. A token (JWT) says which channels its user may
 subscribe to and publish to; it is verified with the secret or the public key that
---token-key-file holds, or with those at --jwks-url. See also 'duplex token'. Instead
-of the flags there can be the environment variables DUPLEX_API_KEY_FILE,
-DUPLEX_TOKEN_KEY_FILE, DUPLEX_JWKS_URL, DUPLEX_AUDIENCE and DUPLEX_ISSUER, or
-the keys themselves in DUPLEX_API_KEY and DUPLEX_TOKEN_KEY. Files that change are
-read again.
+--token-key-file holds, or with those at --jwks-url. See also 'duplex token'. The keys
+themselves may be in the environment: DUPLEX_API_KEY and DUPLEX_TOKEN_KEY.
+
+Every flag is a setting: --max-lines may also be given as the environment variable
+DUPLEX_MAX_LINES, or as the line "max-lines: 1000" of the file --config. Flags count
+more than the environment, and that more than the file; --print-config shows what
+counts. Files of keys and certificates are read again when they change, and on SIGHUP.
 
 Without keys everybody who reaches the server may do everything. So it listens only
 on loopback addresses, and answers only requests for an IP address or localhost,
@@ -78,18 +81,27 @@ need an API key. At the address of --admin they need none, nor does anything els
 	cmd.Flags().DurationVar(&s.shutdownDelay, "shutdown-delay", 0, "`TIME` between /readyz failing and the end of the connections")
 	s.tls.flags(cmd)
 	s.logs.flags(cmd)
+	s.config.flags(cmd)
 	return cmd
 }
 
 func (s *serve) run(cmd *cobra.Command) error {
+	if err := s.config.load(cmd); err != nil {
+		return err
+	}
 	if err := s.check(); err != nil {
 		return err
+	}
+	if s.config.print {
+		s.config.write(cmd)
+		return nil
 	}
 	at, ln, err := s.address(cmd)
 	if err != nil {
 		return err
 	}
 	log := s.logs.open(cmd.ErrOrStderr())
+	s.config.warn(cmd.Flags(), log)
 	authorize, err := s.keys.authorizer(cmd, log)
 	switch {
 	case err != nil:
@@ -149,6 +161,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 	}
 	fmt.Fprintf(out, "Publish   curl %s-d hello %s\n", bearer, shellWord(url+"/channels/news"))
 	fmt.Fprintf(out, "Listen    duplex sub %s news\n", shellWord(url))
+	defer append(s.keys.reloads, s.tls.reloads...).onHangup(log)()
 	return serveUntil(cmd.Context(), ln, metered{srv, desk}, s.shutdownDelay, srv.Shutdown, log)
 }
 
@@ -163,7 +176,7 @@ func (s *serve) address(cmd *cobra.Command) (*net.TCPAddr, net.Listener, error) 
 		return at, nil, err
 	case cmd.Flags().Changed("listen"):
 		ln.Close()
-		return nil, nil, wrongUse("--listen %s is given, and the service manager passes a socket: leave the flag away, or start without the socket's unit", s.listen)
+		return nil, nil, wrongUse("--listen %s is set, and the service manager passes a socket: leave the setting away, or start without the socket's unit", s.listen)
 	}
 	return ln.Addr().(*net.TCPAddr), ln, nil
 }

@@ -23,6 +23,7 @@ import (
 type tlsSettings struct {
 	cert, key  string
 	selfSigned bool
+	reloads    reloads // of the files that were read
 }
 
 func (s *tlsSettings) flags(cmd *cobra.Command) {
@@ -66,6 +67,7 @@ func (s *tlsSettings) wrap(ln net.Listener, log *slog.Logger) (net.Listener, err
 		if err := pair.load(); err != nil {
 			return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", s.cert, s.key, err)
 		}
+		s.reloads.add(pair.load)
 		config.GetCertificate = pair.get
 	}
 	return tls.NewListener(ln, config), nil
