@@ -60,8 +60,8 @@ std github.com/klauspost/compress/flate < internal/load/pack.go
 go.uber.org/goleak < internal/load:test
 
 # The command may have anything, and nobody may have the command.
-std internal/load js push push/protocol push/compare push/console push/metrics push/token websocket websocket/wire github.com/spf13/cobra github.com/spf13/pflag go.yaml.in/yaml/v4 < cmd/duplex
-go.uber.org/goleak websocket/wire websocket/wstest < cmd/duplex:test
+std internal/load js push push/protocol push/compare push/console push/metrics push/token websocket websocket/wire github.com/spf13/cobra github.com/spf13/pflag go.yaml.in/yaml/v4 golang.org/x/crypto/acme/... < cmd/duplex
+go.uber.org/goleak websocket/wire websocket/wstest github.com/letsencrypt/pebble/v2/... github.com/miekg/dns < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.
 std internal/load websocket websocket/wire push bench/... github.com/centrifugal/centrifuge github.com/coder/websocket github.com/gobwas/ws github.com/gorilla/websocket github.com/lesismal/... github.com/lxzan/gws < bench/...

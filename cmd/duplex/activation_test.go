@@ -35,7 +35,7 @@ func activate(t *testing.T, sockets []*os.File, count string, environ []string, 
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Kill() })
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	return cmd, bufio.NewReader(stdout), stderr
 }
 

@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
 		main()
 	}
+	if os.Getenv(asIssuer) != "" {
+		issuer()
+	}
 	goleak.VerifyTestMain(m)
 }
 

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"time"
@@ -25,6 +27,7 @@ type serve struct {
 	origins       []string
 	shutdownDelay time.Duration
 	tls           tlsSettings
+	redirect      string
 	visitors      visitors
 	logs          logSettings
 	config        config
@@ -80,6 +83,8 @@ need an API key. At the address of --admin they need none, nor does anything els
 	s.visitors.flags(cmd)
 	cmd.Flags().DurationVar(&s.shutdownDelay, "shutdown-delay", 0, "`TIME` between /readyz failing and the end of the connections")
 	s.tls.flags(cmd)
+	s.tls.acme.flags(cmd)
+	cmd.Flags().StringVar(&s.redirect, "redirect-from", "", "listen at `HOST:PORT`, too, and send from there to https")
 	s.logs.flags(cmd)
 	s.config.flags(cmd)
 	return cmd
@@ -121,6 +126,12 @@ func (s *serve) run(cmd *cobra.Command) error {
 	if ln, err = s.tls.wrap(ln, log); err != nil {
 		return err
 	}
+	stop, err := s.redirectHTTP(cmd, ln.Addr(), log)
+	if err != nil {
+		ln.Close()
+		return err
+	}
+	defer stop()
 	var admin net.Listener
 	if s.admin != "" {
 		if admin, err = listenAdmin(cmd.Context(), s.admin); err != nil {
@@ -181,6 +192,32 @@ func (s *serve) address(cmd *cobra.Command) (*net.TCPAddr, net.Listener, error) 
 	return ln.Addr().(*net.TCPAddr), ln, nil
 }
 
+// redirectHTTP sends clients from HTTP to HTTPS, if that is wanted.
+func (s *serve) redirectHTTP(cmd *cobra.Command, https net.Addr, log *slog.Logger) (stop func(), err error) {
+	if s.redirect == "" {
+		return func() {}, nil
+	}
+	at, err := parseListen(s.redirect)
+	if err != nil {
+		return nil, naming("--redirect-from", err)
+	}
+	ln, err := listen(cmd.Context(), at)
+	if err != nil {
+		return nil, naming("--redirect-from", err)
+	}
+	log.Info("sending from HTTP to HTTPS", "listen", ln.Addr().String())
+	return s.tls.acme.redirect(ln, https, log), nil
+}
+
+// naming puts the right flag into an error about an address, which names --listen.
+func naming(flag string, err error) error {
+	text := strings.ReplaceAll(err.Error(), "--listen", flag)
+	if _, usage := errors.AsType[*usageError](err); usage {
+		return wrongUse("%s", text)
+	}
+	return errors.New(text)
+}
+
 // check returns what is wrong with a flag by itself.
 func (s *serve) check() error {
 	if err := push.CheckOrigins(s.origins); err != nil {
@@ -194,6 +231,12 @@ func (s *serve) check() error {
 	}
 	if err := s.tls.check(); err != nil {
 		return err
+	}
+	if err := s.tls.acme.check(); err != nil {
+		return err
+	}
+	if s.redirect != "" && !s.tls.on() {
+		return wrongUse("--redirect-from sends to https, which this server does not speak: add --acme-host, or --tls-cert and --tls-key")
 	}
 	if err := s.visitors.check(); err != nil {
 		return err

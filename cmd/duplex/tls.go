@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/crypto/acme"
 )
 
 // tlsSettings are the flags of a server that say whether it speaks TLS.
@@ -24,6 +25,7 @@ type tlsSettings struct {
 	cert, key  string
 	selfSigned bool
 	reloads    reloads // of the files that were read
+	acme       acmeSettings
 }
 
 func (s *tlsSettings) flags(cmd *cobra.Command) {
@@ -33,11 +35,13 @@ func (s *tlsSettings) flags(cmd *cobra.Command) {
 }
 
 // on reports whether the server speaks TLS.
-func (s *tlsSettings) on() bool { return s.selfSigned || s.cert != "" }
+func (s *tlsSettings) on() bool { return s.selfSigned || s.cert != "" || s.acme.on() }
 
 // check returns what is wrong with the flags.
 func (s *tlsSettings) check() error {
 	switch {
+	case s.acme.on() && (s.selfSigned || s.cert != "" || s.key != ""):
+		return wrongUse("--acme-host gets a certificate, and --tls-cert, --tls-key or --tls-self-signed is another source of one: leave one away")
 	case s.selfSigned && (s.cert != "" || s.key != ""):
 		return wrongUse("--tls-self-signed makes a certificate, and --tls-cert or --tls-key names one: leave one away")
 	case s.cert != "" && s.key == "":
@@ -55,14 +59,21 @@ func (s *tlsSettings) wrap(ln net.Listener, log *slog.Logger) (net.Listener, err
 	}
 	// WebSockets need HTTP/1.1, and no other is offered.
 	config := &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
-	if s.selfSigned {
+	switch {
+	case s.acme.on():
+		if err := s.acme.open(); err != nil {
+			return nil, err
+		}
+		config.GetCertificate = s.acme.manager.GetCertificate
+		config.NextProtos = append(config.NextProtos, acme.ALPNProto)
+	case s.selfSigned:
 		cert, err := selfSigned(ln.Addr())
 		if err != nil {
 			return nil, fmt.Errorf("making a certificate: %w", err)
 		}
 		log.Info("made a certificate", "sha256", fmt.Sprintf("%x", sha256.Sum256(cert.Certificate[0])))
 		config.Certificates = []tls.Certificate{cert}
-	} else {
+	default:
 		pair := &keyPair{cert: s.cert, key: s.key, log: log}
 		if err := pair.load(); err != nil {
 			return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", s.cert, s.key, err)
