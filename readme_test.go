@@ -51,7 +51,7 @@ func TestLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	documents = append(append(documents, decisions...), "README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+	documents = append(append(documents, decisions...), "README.md", "README.ja.md", "CONTRIBUTING.md", "CHANGELOG.md")
 	link := regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
 	for _, document := range documents {
 		for _, match := range link.FindAllStringSubmatch(readFile(t, document), -1) {
