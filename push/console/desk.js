@@ -80,6 +80,7 @@ export function number(n) {
 
 // bytes writes a number of bytes, as in 12.3 KB; a KB is 1,000 bytes.
 export function bytes(n) {
+  n = Number(n.toPrecision(3)); // as it will be written: 999.7 B is 1 KB
   for (const [unit, size] of [["GB", 1e9], ["MB", 1e6], ["KB", 1e3]]) if (n >= size) return `${short.format(n / size)}\u00a0${unit}`;
   return `${short.format(Math.round(n))}\u00a0B`;
 }
