@@ -60,6 +60,10 @@ var notes = map[string]string{
 	rateTable: "Higher is better. The generator works on the same processors, and often the figure is its own: " +
 		"the first table says what a server costs, this one what came of it here.",
 	deliveryTable: "Higher is better; see above.",
+	deflateTable: "Lower is better. Both sides compress, with the best window that both can; without takeover each message begins with an empty one. " +
+		"Those that cannot do what the column says are left out.",
+	deflateWireTable: "Lower is better.",
+	deflateIdleTable: "Lower is better. What takeover keeps for each connection is in it.",
 	deliveryCPU: "Lower is better. All subscribers have the same channel. So many publications come over HTTP at once, and the next when all subscribers have all of them; " +
 		"what publishing costs is part of it.",
 	deliveryPaced: "Lower is better. Publications come over HTTP at that rate, whether they arrive or not. Latency counts from when a message should have been published until a subscriber has it; " +

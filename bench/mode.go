@@ -83,7 +83,7 @@ func modes(o options) []mode {
 		return m
 	}
 	many := grouped(o.many) + " conns"
-	return append(deflateModes(o), []mode{
+	return append([]mode{
 		echo("echo-32", "32 B, 64 conns", 64, 32, 1),
 		echo("echo-32-1000", "32 B, "+many, o.many, 32, 1),
 		echo("echo-32-16", "32 B, 16 in flight", 64, 32, 16),
@@ -147,7 +147,7 @@ func modes(o options) []mode {
 			rounds:  seldom,
 			metrics: []metric{{table: blockTable, name: grouped(o.many) + " wait, p99 of another, ms", of: p99}},
 		},
-	}...)
+	}, deflateModes(o)...)
 }
 
 func idleMetrics(table string) []metric {

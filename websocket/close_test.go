@@ -496,6 +496,8 @@ func TestEverythingAtOnce(t *testing.T) {
 		rounds := 20
 		if !w.memory {
 			rounds = 4 // in real time
+		} else if raceEnabled {
+			rounds = 6 // there are many ways, and each is slow then
 		}
 		for i := range rounds {
 			server, client := w.pair(t, &websocket.Options{PingInterval: time.Millisecond})

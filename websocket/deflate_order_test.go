@@ -77,9 +77,13 @@ func interleave(t *testing.T, handler, keep bool, bits int) {
 func TestDeflateCutShort(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	long := prose(rng, 600<<10)
+	rounds := 6
+	if raceEnabled { // each takes ten times as long
+		rounds = 2
+	}
 	for _, w := range deflateWays[1:] {
 		t.Run(w.name, func(t *testing.T) {
-			for i := range 6 {
+			for i := range rounds {
 				e, z := w.zipped(t, websocket.Deflate{KeepCompressor: i%2 == 0}, websocket.Options{}, "permessage-deflate; client_max_window_bits")
 				writers := []func() error{
 					async(func() error { return e.Write(bg, websocket.Text, []byte(long)) }),
