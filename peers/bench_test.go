@@ -70,10 +70,7 @@ type target struct {
 // targets are the servers that others have written.
 var targets = map[string]func(t *testing.T, mode ...string) *target{
 	"Python's websockets": func(t *testing.T, mode ...string) *target {
-		if exec.CommandContext(t.Context(), interpreter, "-c", "import websockets").Run() != nil {
-			missing(t, "Python's websockets (Debian: python3-websockets)")
-		}
-		return startTarget(t, exec.Command(interpreter, append([]string{filepath.Join("testdata", "echo.py")}, mode...)...))
+		return startTarget(t, pythonScript(context.Background(), t, "echo.py", mode...))
 	},
 	"ws for Node.js": func(t *testing.T, mode ...string) *target {
 		return startTarget(t, nodeJS(context.Background(), t, "ws", "echo.js", mode...))

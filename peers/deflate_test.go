@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -20,10 +19,7 @@ import (
 // scripts are foreign peers with compression.
 var scripts = map[string]func(t *testing.T, args ...string) *exec.Cmd{
 	"python": func(t *testing.T, args ...string) *exec.Cmd {
-		if exec.CommandContext(t.Context(), interpreter, "-c", "import websockets").Run() != nil {
-			missing(t, "Python's websockets (Debian: python3-websockets)")
-		}
-		return exec.CommandContext(lasting(t), interpreter, append([]string{filepath.Join("testdata", "deflate.py")}, args...)...)
+		return pythonScript(lasting(t), t, "deflate.py", args...)
 	},
 	"node": func(t *testing.T, args ...string) *exec.Cmd {
 		return nodeJS(lasting(t), t, "ws", "deflate.cjs", args...)

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http/httptest"
 	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 
@@ -21,10 +20,7 @@ import (
 // others, and read the channel "news". They write a message a line.
 var readers = map[string]func(t *testing.T, address string) *exec.Cmd{
 	"Python's websockets": func(t *testing.T, address string) *exec.Cmd {
-		if exec.CommandContext(t.Context(), interpreter, "-c", "import websockets").Run() != nil {
-			missing(t, "Python's websockets (Debian: python3-websockets)")
-		}
-		return exec.CommandContext(t.Context(), interpreter, filepath.Join("testdata", "subscriber.py"), "ws://"+address+"/connect", "news")
+		return pythonScript(t.Context(), t, "subscriber.py", "ws://"+address+"/connect", "news")
 	},
 	"eventsource for Node.js": func(t *testing.T, address string) *exec.Cmd {
 		return nodeJS(t.Context(), t, "eventsource", "events.js", "http://"+address+"/events?channel=news&history=1000")

@@ -20,7 +20,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,9 +27,6 @@ import (
 
 	"github.com/duplexgo/duplex/websocket"
 )
-
-// interpreter is the one that the distribution's packages are installed for.
-const interpreter = "/usr/bin/python3"
 
 // A said is a line of testdata/peer.py.
 type said struct {
@@ -53,11 +49,8 @@ type python struct {
 // startPython runs the script. env is added to the environment.
 func startPython(t *testing.T, env []string, args ...string) *python {
 	t.Helper()
-	if exec.CommandContext(t.Context(), interpreter, "-c", "import websockets").Run() != nil {
-		missing(t, "Python's websockets (Debian: python3-websockets)")
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	cmd := exec.CommandContext(ctx, interpreter, append([]string{filepath.Join("testdata", "peer.py")}, args...)...)
+	cmd := pythonScript(ctx, t, "peer.py", args...)
 	cmd.Env = append(os.Environ(), env...)
 	stderr := new(bytes.Buffer)
 	cmd.Stderr = stderr

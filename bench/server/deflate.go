@@ -143,23 +143,12 @@ func serveNbioDeflate(ln net.Listener, d Deflate) error {
 	u := nbio.NewUpgrader()
 	u.EnableCompression(true)
 	u.OnMessage(func(c *nbio.Conn, t nbio.MessageType, p []byte) { c.WriteMessage(t, p) })
-	engine := nbhttp.NewEngine(nbhttp.Config{
+	return runNbio(nbhttp.NewEngine(nbhttp.Config{
 		Network:                 "tcp",
 		Listen:                  func(string, string) (net.Listener, error) { return ln, nil },
 		Addrs:                   []string{ln.Addr().String()},
 		Handler:                 nbioUpgrade(u),
 		IOMod:                   nbhttp.IOModNonBlocking,
 		ReleaseWebsocketPayload: true,
-	})
-	failed := make(chan error, 1)
-	engine.OnAcceptError(func(err error) {
-		select {
-		case failed <- err:
-		default:
-		}
-	})
-	if err := engine.Start(); err != nil {
-		return err
-	}
-	return <-failed
+	}))
 }

@@ -57,7 +57,11 @@ func nbioServe(ln net.Listener, secure *tls.Config, execute func(func())) error 
 	} else {
 		config.AddrsTLS = []string{ln.Addr().String()}
 	}
-	engine := nbhttp.NewEngine(config)
+	return runNbio(nbhttp.NewEngine(config))
+}
+
+// runNbio runs an engine until it can take no more connections.
+func runNbio(engine *nbhttp.Engine) error {
 	failed := make(chan error, 1)
 	engine.OnAcceptError(func(err error) {
 		select {

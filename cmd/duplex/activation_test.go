@@ -18,25 +18,11 @@ import (
 // and returns its output.
 func activate(t *testing.T, sockets []*os.File, count string, environ []string, args ...string) (*exec.Cmd, *bufio.Reader, *lockedBuffer) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	// Only the process itself knows its id.
-	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" serve "$@"`, self}, args...)...)
-	cmd.Env = append(append(os.Environ(), asCommand+"=1", envListenFDs+"="+count), environ...)
+	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" serve "$@"`, program(t)}, args...)...)
 	cmd.ExtraFiles = sockets
-	stderr := new(lockedBuffer)
-	cmd.Stderr = stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	return cmd, bufio.NewReader(stdout), stderr
+	stdout, stderr := launch(t, cmd, append([]string{envListenFDs + "=" + count}, environ...)...)
+	return cmd, stdout, stderr
 }
 
 // passed returns a socket to pass, and its address.

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bufio"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,10 +14,6 @@ import (
 
 // At the signal the keys are read at once, and what is wrong with them is said.
 func TestReload(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	keys := filepath.Join(t.TempDir(), "keys")
 	write := func(text string) {
 		t.Helper()
@@ -27,20 +22,8 @@ func TestReload(t *testing.T) {
 		}
 	}
 	write(testAPIKey)
-	cmd := exec.CommandContext(t.Context(), self, "serve", "--listen", "127.0.0.1:0", "--api-key-file", keys)
-	cmd.Env = append(os.Environ(), asCommand+"=1")
-	stderr := new(lockedBuffer)
-	cmd.Stderr = stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer cmd.Wait()
-	defer cmd.Process.Kill()
-	out := bufio.NewReader(stdout)
+	cmd := exec.CommandContext(t.Context(), program(t), "serve", "--listen", "127.0.0.1:0", "--api-key-file", keys)
+	out, stderr := launch(t, cmd)
 	line, err := out.ReadString('\n')
 	if err != nil {
 		t.Fatalf("%v, stderr %q", err, stderr)

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -21,26 +20,14 @@ import (
 // serveProcess runs a push server as a process of its own and returns its HOST:PORT.
 func serveProcess(t *testing.T, listen string) (*exec.Cmd, string) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), self, "serve", "--listen", listen)
-	cmd.Env = append(os.Environ(), asCommand+"=1")
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	cmd := exec.CommandContext(t.Context(), program(t), "serve", "--listen", listen)
+	stdout, stderr := launch(t, cmd)
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
 		if _, url, ok := strings.Cut(lines.Text(), "http://"); ok {
 			return cmd, strings.TrimSuffix(url, "/console")
 		}
 	}
-	t.Fatal("the server does not begin")
+	t.Fatalf("the server does not begin; stderr %q", stderr)
 	return nil, ""
 }
 

@@ -3,9 +3,7 @@
 package main
 
 import (
-	"bufio"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
 	"syscall"
@@ -17,23 +15,9 @@ import (
 // process runs an echo server as a process of its own and returns its URL.
 func process(t *testing.T) (*exec.Cmd, string, *lockedBuffer) {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), self, "echo", "--listen", "127.0.0.1:0")
-	cmd.Env = append(os.Environ(), asCommand+"=1")
-	stderr := new(lockedBuffer)
-	cmd.Stderr = stderr
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill() })
-	line, err := bufio.NewReader(stdout).ReadString('\n')
+	cmd := exec.CommandContext(t.Context(), program(t), "echo", "--listen", "127.0.0.1:0")
+	stdout, stderr := launch(t, cmd)
+	line, err := stdout.ReadString('\n')
 	if err != nil {
 		t.Fatalf("it says %q, %v; stderr %q", line, err, stderr)
 	}

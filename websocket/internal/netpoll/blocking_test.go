@@ -30,16 +30,7 @@ func unixPair(t testing.TB) (a, b *net.UnixConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	dialed, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { dialed.Close(); accepted.Close() })
+	dialed, accepted := pair(t, l)
 	return dialed.(*net.UnixConn), accepted.(*net.UnixConn)
 }
 

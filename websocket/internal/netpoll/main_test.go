@@ -19,17 +19,24 @@ func tcpPair(t testing.TB) (a, b *net.TCPConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dialed, accepted := pair(t, l)
+	return dialed.(*net.TCPConn), accepted.(*net.TCPConn)
+}
+
+// pair returns both ends of a connection to a listener, which it closes.
+func pair(t testing.TB, l net.Listener) (dialed, accepted net.Conn) {
+	t.Helper()
 	defer l.Close()
-	dialed, err := net.Dial("tcp", l.Addr().String())
+	dialed, err := net.Dial(l.Addr().Network(), l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	accepted, err := l.Accept()
+	accepted, err = l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { dialed.Close(); accepted.Close() })
-	return dialed.(*net.TCPConn), accepted.(*net.TCPConn)
+	return dialed, accepted
 }
 
 func mustWrite(t testing.TB, w io.Writer, p string) {

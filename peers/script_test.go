@@ -25,3 +25,16 @@ func nodeJS(ctx context.Context, t *testing.T, module, script string, args ...st
 	cmd.Env = env
 	return cmd
 }
+
+// interpreter is the one that the distribution's packages are installed for.
+const interpreter = "/usr/bin/python3"
+
+// pythonScript returns the command that runs a script in testdata which needs Python's
+// websockets. It is killed when ctx ends.
+func pythonScript(ctx context.Context, t *testing.T, script string, args ...string) *exec.Cmd {
+	t.Helper()
+	if exec.CommandContext(ctx, interpreter, "-c", "import websockets").Run() != nil {
+		missing(t, "Python's websockets (Debian: python3-websockets)")
+	}
+	return exec.CommandContext(ctx, interpreter, append([]string{filepath.Join("testdata", script)}, args...)...)
+}
