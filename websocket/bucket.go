@@ -1,12 +1,6 @@
 package websocket
 
-import (
-	"fmt"
-	"math"
-	"time"
-
-	"github.com/duplexgo/duplex/websocket/wire"
-)
+import "time"
 
 // A bucket lets events pass at a rate. Tokens flow in, up to burstSeconds' worth,
 // and each event takes some. The zero value is full.
@@ -46,30 +40,4 @@ func (b *bucket) flow(rate int) {
 		b.spent = max(0, b.spent-(now-b.at).Seconds()*float64(rate))
 	}
 	b.at = now
-}
-
-// rates are what a connection has received of late.
-type rates struct{ messages, bytes bucket }
-
-// measure holds a frame to MessageRate and ByteRate. Only the one who reads calls
-// it.
-func (c *Conn) measure(h wire.Header) error {
-	messages, bytes := c.settings.MessageRate, c.settings.ByteRate
-	if messages <= 0 && bytes <= 0 {
-		return nil
-	}
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
-	rare := c.out.rare()
-	if rare.rates == nil {
-		rare.rates = new(rates)
-	}
-	size := int(min(h.Length, math.MaxInt/2)) + h.Size()
-	switch {
-	case h.Opcode != wire.OpContinuation && rare.rates.messages.take(messages, 1) > 0:
-		return &wire.Error{Code: ClosePolicyViolation, Msg: fmt.Sprintf("more than %d messages a second", messages)}
-	case rare.rates.bytes.take(bytes, size) > 0:
-		return &wire.Error{Code: ClosePolicyViolation, Msg: fmt.Sprintf("more than %d bytes a second", bytes)}
-	}
-	return nil
 }
