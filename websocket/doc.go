@@ -49,7 +49,8 @@
 // goroutine, no buffer and no timer, and holds some hundreds of bytes beside what
 // the system keeps for its socket. A few goroutines for the whole Handler wait for
 // all of them, read, and call back. Over TLS a connection has no goroutine either
-// while it is silent, but crypto/tls keeps several kilobytes. Where the system
+// while it is silent, but crypto/tls keeps several kilobytes; [NewListener], below
+// TLS, lets the same goroutines read it. Where the system
 // cannot do that (anything but Linux now), or a stream has no descriptor, a
 // goroutine waits; the callbacks are the same.
 //

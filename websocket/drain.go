@@ -118,10 +118,17 @@ func (o *out) putBack(b *batch, n int) {
 	if o.room || o.err != nil {
 		return
 	}
-	if n > 0 || !o.stuck.Load() {
+	if n > 0 || !o.stuck.Load() || o.progress() {
 		o.watch()
 	}
 	o.stuck.Store(true)
+}
+
+// progress reports whether the socket has taken something of what was given to it
+// before.
+func (o *out) progress() bool {
+	s, ok := o.c.stream.(*tlsSocket)
+	return ok && s.progress()
 }
 
 // A writeAlarm is the write timeout of a socket that is stuck.

@@ -1,6 +1,9 @@
 package websocket
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // Waits is what a pong timeout is decided by: a number that changes with every
 // wait for bytes, and whether there is such a wait now. A test that sends piece by
@@ -49,11 +52,42 @@ func (c *Conn) WriteTimesOut() {
 	c.writeTimedOut()
 }
 
+// StuckSince returns when the socket of a parked connection that is stuck last took
+// something.
+func (c *Conn) StuckSince() time.Duration {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.rare().alarm.since
+}
+
 // Unsent returns how many bytes of a parked connection its socket has not taken.
 func (c *Conn) Unsent() int {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	return c.out.gathered()
+	n := c.out.gathered()
+	if s, ok := c.stream.(*tlsSocket); ok {
+		n += s.unsent()
+	}
+	return n
+}
+
+func (s *tlsSocket) unsent() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sealed == nil {
+		return 0
+	}
+	return len(s.sealed.b)
+}
+
+// MostSealed is how much crypto/tls may have to say to a peer that takes nothing.
+const MostSealed = mostSealed
+
+// AnswerTLS has crypto/tls send something by itself, of a connection over TLS that
+// the loop reads.
+func (c *Conn) AnswerTLS(p []byte) error {
+	_, err := (*carrier)(c.stream.(*tlsSocket)).Write(p)
+	return err
 }
 
 // ControlSocket calls f with the descriptor of a parked connection.

@@ -134,7 +134,7 @@ func openDescriptors(t testing.TB) int {
 // An idle connection has no goroutine, and no state but what it must remember; the
 // loop ends with the last connection, and begins again with the next.
 func TestIdleConnectionsHaveNoGoroutine(t *testing.T) {
-	for _, h := range []host{overLoop, overTLS} {
+	for _, h := range withSockets {
 		t.Run(h.name, func(t *testing.T) {
 			noNewDescriptors(t)
 			const conns = 200
@@ -343,7 +343,13 @@ func TestSystemCallsOfTheLoop(t *testing.T) {
 // that is slow, but has taken something by the time that the write timeout passes,
 // is not cut off; one that has taken nothing is.
 func TestWriteTimeoutOfASlowPeer(t *testing.T) {
-	w := way{host: overLoop, handler: true}
+	for _, h := range []host{overLoop, inTLS} {
+		t.Run(h.name, func(t *testing.T) { testWriteTimeoutOfASlowPeer(t, h) })
+	}
+}
+
+func testWriteTimeoutOfASlowPeer(t *testing.T, h host) {
+	w := way{host: h, handler: true}
 	e, peer := w.against(t, &websocket.Options{WriteTimeout: time.Hour, PingInterval: -1})
 	if err := e.Write(bg, websocket.Binary, make([]byte, 16<<20)); err != nil {
 		t.Fatal(err)

@@ -26,12 +26,13 @@ import (
 )
 
 // A host is where an http.Handler runs in a test. In memory time is fake. Over the
-// loopback it is real: a Handler's plain connections are read by its loop there,
-// and those over TLS are parked beside it.
+// loopback it is real: a Handler's plain connections are read by its loop there, and
+// those over TLS as their listener lets it: by the loop, or parked beside it.
 type host struct {
 	name   string
 	memory bool
 	tls    bool
+	below  bool // the listener below TLS is NewListener's
 	narrow bool // the server's sockets hold little of what is sent
 }
 
@@ -39,8 +40,10 @@ var (
 	inMemory = host{name: "memory", memory: true}
 	overLoop = host{name: "loop"}
 	overTLS  = host{name: "TLS", tls: true}
+	inTLS    = host{name: "TLS in the loop", tls: true, below: true}
 
-	hosts = []host{inMemory, overLoop, overTLS}
+	withSockets = []host{overLoop, overTLS, inTLS}
+	hosts       = append([]host{inMemory}, withSockets...)
 )
 
 // overHosts runs a test for each host.
@@ -141,6 +144,9 @@ func (h host) run(t testing.TB, handler http.Handler) *site {
 	}
 	if h.tls {
 		s.url = "wss://" + ln.Addr().String()
+		if h.below {
+			ln = websocket.NewListener(ln)
+		}
 		ln = tls.NewListener(ln, certified())
 	}
 	srv := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0)}
@@ -248,14 +254,16 @@ var (
 		{host{name: "Handler memory", memory: true}, wstest.TCP, true, false},
 		{host{name: "Handler loop", narrow: true}, wstest.TCP, true, false},
 		{host{name: "Handler TLS", tls: true, narrow: true}, wstest.TCP, true, false},
+		{host{name: "Handler TLS in the loop", tls: true, below: true, narrow: true}, wstest.TCP, true, false},
 		{host{name: "Conn deflate", memory: true}, wstest.TCP, false, true},
 		{host{name: "Handler deflate", narrow: true}, wstest.TCP, true, true},
 		{host{name: "Handler TLS deflate", tls: true, narrow: true}, wstest.TCP, true, true},
+		{host{name: "Handler TLS in the loop deflate", tls: true, below: true, narrow: true}, wstest.TCP, true, true},
 	}
 )
 
 // parked reports whether a loop reads the end, and nobody waits for its writes.
-func (w way) parked() bool { return w.handler && !w.memory && !w.tls }
+func (w way) parked() bool { return w.handler && !w.memory && (!w.tls || w.below) }
 
 // overWays runs a test for each way.
 func overWays(t *testing.T, test func(t *testing.T, w way)) {

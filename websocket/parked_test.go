@@ -104,7 +104,7 @@ func echoHandler(o *websocket.Options) *websocket.Handler {
 // What a callback writes belongs to the application again when Write returns, and
 // arrives whole however slowly the peer reads.
 func TestLargeWritesInCallbacks(t *testing.T) {
-	for _, h := range []host{overLoop, overTLS} {
+	for _, h := range withSockets {
 		h.narrow = true
 		t.Run(h.name, func(t *testing.T) {
 			const messages, size = 3, 1 << 20

@@ -14,8 +14,8 @@ import (
 // buffer or a timer of its own where the system allows it. There are three ways,
 // and stream and loop tell which:
 //
-//   - A plain TCP connection has left the runtime's poller: stream is a
-//     netpoll.Socket, and the loop reads it.
+//   - A plain TCP connection, and one over TLS whose listener was made by NewListener,
+//     has left the runtime's poller: stream is a socket, and the loop reads it.
 //   - Any other connection with a descriptor below it (TLS, a Unix socket, a
 //     wrapper) stays as it is. The loop hears that bytes have come, and a goroutine
 //     reads them; it stays a moment for more and parks the connection again.
@@ -84,17 +84,8 @@ func (c *Conn) waits() (number uint32, waiting bool) {
 // come already are copied.
 func (c *Conn) park(buffered []byte) {
 	c.parking.state.Store(owned)
-	h := c.settings.handler
-	if tcp, ok := c.stream.(*net.TCPConn); ok && netpoll.Supported {
-		if l := h.join(); l != nil {
-			if s, err := netpoll.Take(tcp); err == nil {
-				c.stream, c.parking.loop = s, l
-			} else {
-				l.leave()
-			}
-		}
-	} else if s, ok := c.stream.(stoppable); ok && s.SetReadDeadline(time.Time{}) == nil && descriptor(c.stream) != nil && netpoll.Supported {
-		c.parking.loop = h.join()
+	if netpoll.Supported && descriptor(c.stream) != nil {
+		c.joinLoop()
 	}
 	switch {
 	case c.socket() == nil:
@@ -108,10 +99,57 @@ func (c *Conn) park(buffered []byte) {
 	}
 }
 
+// joinLoop has a loop wait for the connection, or read it where it can.
+func (c *Conn) joinLoop() {
+	l := c.settings.handler.join()
+	if l == nil {
+		return
+	}
+	c.parking.loop = l
+	switch s := c.stream.(type) {
+	case *net.TCPConn:
+		if taken, err := netpoll.Take(s); err == nil {
+			c.stream = taken
+			return
+		}
+	case *tls.Conn:
+		if taken := takeTLS(s); taken != nil {
+			c.stream = taken
+			// What crypto/tls has read already is no event: whoever has the connection
+			// now must look for it.
+			c.parking.state.Store(owned | again)
+			return
+		}
+		if s.SetReadDeadline(time.Time{}) == nil {
+			return
+		}
+	case stoppable:
+		if s.SetReadDeadline(time.Time{}) == nil {
+			return
+		}
+	}
+	c.parking.loop = nil
+	l.leave()
+}
+
+// A socket is a stream that never waits, and that the loop reads. Its methods are
+// netpoll.Socket's.
+type socket interface {
+	Stream
+	Write2(a, b []byte) (int, error)
+	CloseWrite() error
+	Control(f func(fd int) error) error
+}
+
 // socket returns the stream if it is one that the loop reads.
-func (c *Conn) socket() *netpoll.Socket {
-	s, _ := c.stream.(*netpoll.Socket)
-	return s
+func (c *Conn) socket() socket {
+	switch s := c.stream.(type) {
+	case *netpoll.Socket:
+		return s
+	case *tlsSocket:
+		return s
+	}
+	return nil
 }
 
 // descriptor returns the way to the descriptor below a stream, or nil.

@@ -57,13 +57,13 @@ func TestStress(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.Handle("/calm/", s.handler(false)) // its loop is seldom taken over
 	mux.Handle("/rude/", s.handler(true))
-	plain, secure := overLoop.run(t, mux), overTLS.run(t, s.handler(true))
+	plain, secure, inLoop := overLoop.run(t, mux), overTLS.run(t, s.handler(true)), inTLS.run(t, s.handler(true))
 	stop := make(chan struct{})
 	var chatter sync.WaitGroup
 	for range 4 {
 		chatter.Go(func() { s.chatter(stop) })
 	}
-	urls := []string{plain.url + "/calm/", plain.url + "/rude/", secure.url + "/rude/"}
+	urls := []string{plain.url + "/calm/", plain.url + "/rude/", secure.url + "/rude/", inLoop.url + "/rude/"}
 	client := again(t, "TestStress", stressClient, strings.Join(append(urls, length.String()), " "))
 	if out, err := client.CombinedOutput(); err != nil {
 		t.Errorf("the clients' process: %v\n%s", err, out)

@@ -27,7 +27,7 @@ const prompt = 10 * time.Second
 
 // overReal runs a test over the hosts with sockets: in memory there is no loop to be blocked.
 func overReal(t *testing.T, test func(t *testing.T, h host)) {
-	for _, h := range []host{overLoop, overTLS} {
+	for _, h := range withSockets {
 		t.Run(h.name, func(t *testing.T) { test(t, h) })
 	}
 }
@@ -507,7 +507,7 @@ func TestPanicAfterBlocking(t *testing.T) {
 
 // A callback that writes more than its peer takes waits, and nobody else does.
 func TestCallbackThatWaitsForItsPeer(t *testing.T) {
-	for _, host := range []host{overLoop, overTLS} {
+	for _, host := range withSockets {
 		host.narrow = true
 		t.Run(host.name, func(t *testing.T) {
 			h, blocked, release, _ := blocker(func(c *websocket.Conn) {

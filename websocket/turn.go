@@ -359,7 +359,7 @@ func (t *turn) recycle(b []byte) {
 // frames for which there is no callback take their time, too.
 type drainer struct {
 	turn   *turn
-	socket *netpoll.Socket
+	socket socket
 	begin  uint32 // by loop.ticks
 	reads  int
 	all    bool // until it says so
@@ -377,7 +377,7 @@ func (d *drainer) Read(p []byte) (int, error) {
 	}
 	d.reads++
 	n, err := d.socket.Read(p)
-	d.dry = n < len(p) && !d.all
+	d.dry = n < len(p) && !d.all && err == nil
 	return n, err
 }
 

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"slices"
@@ -29,6 +30,12 @@ func serveDuplex(ln net.Listener) error {
 		Close: func(c *websocket.Conn, _ error) { members.leave(c) },
 	})
 	return serveHTTP(ln, mux)
+}
+
+// serveDuplexTLS is serveDuplex over TLS, with the listener that the library has for
+// that.
+func serveDuplexTLS(ln net.Listener, cert tls.Certificate) error {
+	return serveDuplex(tls.NewListener(websocket.NewListener(ln), &tls.Config{Certificates: []tls.Certificate{cert}}))
 }
 
 // serveDuplexConn is the library with a goroutine for each connection.

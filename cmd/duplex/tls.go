@@ -18,6 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/crypto/acme"
+
+	"github.com/duplexgo/duplex/websocket"
 )
 
 // tlsSettings are the flags of a server that say whether it speaks TLS.
@@ -81,7 +83,7 @@ func (s *tlsSettings) wrap(ln net.Listener, log *slog.Logger) (net.Listener, err
 		s.reloads.add(pair.load)
 		config.GetCertificate = pair.get
 	}
-	return tls.NewListener(ln, config), nil
+	return tls.NewListener(websocket.NewListener(ln), config), nil
 }
 
 // selfSigned makes a certificate for this machine.

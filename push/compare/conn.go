@@ -2,7 +2,6 @@ package compare
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -77,11 +76,14 @@ func (m *Meter) Watch(srv *http.Server) {
 
 // tcpOf returns the TCP connection below c, or nil.
 func tcpOf(c net.Conn) *net.TCPConn {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+	for {
+		above, ok := c.(interface{ NetConn() net.Conn }) // a tls.Conn, and what may be below it
+		if !ok {
+			tcp, _ := c.(*net.TCPConn)
+			return tcp
+		}
+		c = above.NetConn()
 	}
-	tcp, _ := c.(*net.TCPConn)
-	return tcp
 }
 
 // begin is called when the head of a request has come, which is all that is new from

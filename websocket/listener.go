@@ -1,0 +1,57 @@
+package websocket
+
+import (
+	"errors"
+	"net"
+	"syscall"
+
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
+)
+
+// NewListener returns a listener to speak TLS on, for which a [Handler]'s connections
+// cost less: the loop reads them itself, as it reads plain ones, where it has to
+// leave others to a goroutine for as long as they are busy.
+//
+//	l, err := net.Listen("tcp", ":443")
+//	...
+//	err = server.ServeTLS(websocket.NewListener(l), "cert.pem", "key.pem")
+//
+// It belongs below TLS: crypto/tls finds the TCP connection in a form in which it can
+// be taken from package net, while its own state stays as it is. Plain connections
+// need no such listener, and those of other kinds pass through it as they are. What it
+// accepts has a method NetConn, which returns the TCP connection; it is closed, and no
+// use to anybody, once a Handler has taken it.
+func NewListener(l net.Listener) net.Listener { return listener{l} }
+
+type listener struct{ net.Listener }
+
+func (l listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if tcp, ok := c.(*net.TCPConn); ok && netpoll.Supported {
+		return &transport{tcp}, nil
+	}
+	return c, err
+}
+
+// A transport is the connection that crypto/tls reads from and writes to, and keeps for
+// good: at first one of package net, later a carrier.
+type transport struct{ net.Conn }
+
+// NetConn returns the connection of package net.
+func (t *transport) NetConn() net.Conn { return t.Conn }
+
+// SyscallConn returns the way to the descriptor.
+func (t *transport) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := t.Conn.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// CloseWrite tells the peer that nothing more will be sent. Reading goes on.
+func (t *transport) CloseWrite() error {
+	if c, ok := t.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}

@@ -1,0 +1,309 @@
+package websocket_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket"
+	"github.com/duplexgo/duplex/websocket/wire"
+)
+
+// A crumbler sends what is written to it in pieces of n bytes.
+type crumbler struct {
+	*net.TCPConn
+	n int
+}
+
+func (c crumbler) Write(p []byte) (written int, err error) {
+	for len(p) > 0 && err == nil {
+		var n int
+		n, err = c.TCPConn.Write(p[:min(c.n, len(p))])
+		written += n
+		p = p[n:]
+		runtime.Gosched() // the server may see the piece alone
+	}
+	return written, err
+}
+
+// Wherever records are cut on their way, the messages in them are the same: crypto/tls
+// goes on in the middle of a record.
+func TestRecordsInPieces(t *testing.T) {
+	parks(t)
+	for _, n := range []int{1, 3, 21, 1000} {
+		s := inTLS.run(t, echoHandler(nil))
+		s.connect = crumbling(s.connect, n)
+		c := dial(t, s, nil)
+		for _, size := range []int{0, 1, 125, 126, 1 << 10, 20_000, 70_000} {
+			if n == 1 && size > 20_000 {
+				continue // a system call each
+			}
+			want := message(size)
+			if err := c.Write(bg, websocket.Text, []byte(want)); err != nil {
+				t.Fatal(err)
+			}
+			if _, got, err := c.Read(promptly(t)); err != nil || string(got) != want {
+				t.Fatalf("pieces of %d bytes, message of %d: got %d bytes, %v", n, size, len(got), err)
+			}
+		}
+	}
+}
+
+func crumbling(connect func(context.Context, string, string) (net.Conn, error), n int) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		c, err := connect(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return crumbler{c.(*net.TCPConn), n}, nil
+	}
+}
+
+// Frames that come in one packet with the opening handshake may lie in crypto/tls
+// before the loop knows the connection: no event tells of them.
+func TestFramesReadBeforeParking(t *testing.T) {
+	parks(t)
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := websocket.NewListener(tcp)
+	defer ln.Close()
+	s := &site{host: inTLS, connect: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, ln.Addr().String())
+	}}
+	served := async(func() error {
+		c, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		taken := handOver{tls.Server(c, certified())}
+		r, err := http.ReadRequest(bufio.NewReader(taken.Conn)) // the first record, and no more
+		if err == nil {
+			echoHandler(nil).ServeHTTP(taken, r)
+		}
+		return err
+	})
+	client, held := held(t, s)
+	held.hold = true
+	peer := handshaking(t, client)
+	peer.send(peer.text("one")) // a record of its own
+	held.release(t)
+	if err := served(); err != nil {
+		t.Fatal(err)
+	}
+	peer.open(t)
+	peer.want("text one")
+}
+
+// A handOver is a ResponseWriter that gives away its connection.
+type handOver struct{ *tls.Conn }
+
+func (h handOver) Header() http.Header                          { return nil }
+func (h handOver) WriteHeader(int)                              {}
+func (h handOver) Hijack() (net.Conn, *bufio.ReadWriter, error) { return h.Conn, nil, nil }
+
+// The end of TLS may come without the end of TCP, and in one packet with the last
+// message.
+func TestCloseNotifyBehindAMessage(t *testing.T) {
+	parks(t)
+	d := newDiary(t, inTLS)
+	got := make(chan string, 1)
+	h := d.handler(nil)
+	h.Message = func(_ *websocket.Conn, _ websocket.MessageType, p []byte) { got <- string(p) }
+	opened := make(chan *websocket.Conn, 1)
+	h.Open = func(c *websocket.Conn, _ *http.Request) { opened <- c }
+	client, held := held(t, inTLS.run(t, h))
+	peer := handshaking(t, client)
+	peer.open(t)
+	eventually(t, inTLS, "parking", within(t, inTLS, "Open", opened).IsParked)
+	held.hold = true
+	peer.send(peer.text("last"))
+	client.CloseWrite()
+	held.release(t)
+	if p := within(t, inTLS, "the message", got); p != "last" {
+		t.Errorf("got %q", p)
+	}
+	if err := d.end(); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("the end is %v, want an unexpected end", err)
+	}
+}
+
+// held returns a client of TLS, and what it writes to.
+func held(t *testing.T, s *site) (*tls.Conn, *holder) {
+	t.Helper()
+	tcp, err := s.connect(bg, "tcp", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := &holder{Conn: tcp}
+	client := tls.Client(held, uncertified)
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tcp.Close() })
+	return client, held
+}
+
+// A holder lets writes gather while hold is true.
+type holder struct {
+	net.Conn
+	hold bool
+	held []byte
+}
+
+// release sends what has gathered.
+func (h *holder) release(t *testing.T) {
+	t.Helper()
+	h.hold = false
+	if _, err := h.Write(nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// crypto/tls lets nothing be written after its CloseWrite.
+func (h *holder) SetWriteDeadline(time.Time) error { return nil }
+
+func (h *holder) Write(p []byte) (int, error) {
+	h.held = append(h.held, p...)
+	if h.hold {
+		return len(p), nil
+	}
+	_, err := h.Conn.Write(h.held)
+	h.held = nil
+	return len(p), err
+}
+
+// A peer that has crypto/tls answer and takes no answers does not fill memory.
+func TestAnswersOfTLSAreLimited(t *testing.T) {
+	parks(t)
+	w := way{host: inTLS, handler: true}
+	w.narrow = true
+	e, peer := w.against(t, &websocket.Options{WriteTimeout: -1, PingInterval: -1})
+	e.stick(peer)
+	before := e.Unsent()
+	for range 1 << 20 {
+		if err := e.AnswerTLS(make([]byte, 100)); err != nil {
+			if more := e.Unsent() - before; more > websocket.MostSealed {
+				t.Errorf("%d more bytes wait", more)
+			}
+			return
+		}
+	}
+	t.Errorf("a million answers were taken, and %d bytes wait", e.Unsent())
+}
+
+// A peer that takes part of a record has taken something, and the write timeout begins
+// again.
+func TestProgressWithinRecords(t *testing.T) {
+	parks(t)
+	w := way{host: inTLS, handler: true}
+	w.narrow = true
+	e, peer := w.against(t, &websocket.Options{WriteTimeout: time.Hour, PingInterval: -1})
+	if err := e.Write(bg, websocket.Binary, make([]byte, 16<<20)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, inTLS, "stuck", e.IsWriting)
+	tcp := peer.Stream.(*tls.Conn).NetConn()
+	for b := make([]byte, 4<<10); ; {
+		since, unsent := e.StuckSince(), e.Unsent()
+		if unsent < 1<<20 {
+			break
+		}
+		for e.Unsent() == unsent {
+			if _, err := tcp.Read(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, inTLS, "another beginning of the write timeout", func() bool { return e.StuckSince() > since })
+	}
+}
+
+// Where there is no TLS the listener changes nothing.
+func TestNewListenerWithoutTLS(t *testing.T) {
+	parks(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opened := make(chan *websocket.Conn, 1)
+	h := echoHandler(nil)
+	h.Open = func(c *websocket.Conn, _ *http.Request) { opened <- c }
+	srv := &http.Server{Handler: h}
+	served := async(func() error { return srv.Serve(websocket.NewListener(ln)) })
+	defer func() { srv.Close(); served() }()
+	c, _, err := websocket.Dial(bg, "ws://"+ln.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	if !within(t, overLoop, "Open", opened).LeavesPoller() {
+		t.Error("the connection is not parked")
+	}
+	if err := c.Write(bg, websocket.Text, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	read(t, c, "x")
+}
+
+// Nothing is allocated for a message over TLS that the loop reads, but what crypto/tls
+// allocates itself: twice at each end, for reading.
+func TestNoAllocationsInTheLoopOverTLS(t *testing.T) {
+	parks(t)
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	s := inTLS.run(t, echoHandler(nil))
+	peer := s.peer(t)
+	for _, n := range []int{32, 1 << 10} { // a record each
+		frame := peer.frame(true, wire.OpBinary, message(n))
+		reply := make([]byte, len(frame)-4)
+		exchange := func() {
+			peer.send(frame)
+			if _, err := io.ReadFull(peer, reply); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 100 {
+			exchange()
+		}
+		const messages, most = 1000, 4.05
+		var got float64
+		for range 3 { // see TestNoAllocationsInTheLoop
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range messages {
+				exchange()
+			}
+			runtime.ReadMemStats(&after)
+			if got = float64(after.Mallocs-before.Mallocs) / messages; got <= most {
+				break
+			}
+		}
+		if got > most {
+			t.Errorf("%d bytes: %.3f allocations a message", n, got)
+		}
+	}
+}
+
+// An example of [websocket.NewListener], for a server whose Handler has many clients
+// over TLS.
+func ExampleNewListener() {
+	server := &http.Server{
+		Handler:           new(websocket.Handler),
+		ReadHeaderTimeout: 10 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:8443")
+	if err != nil {
+		return // the port is taken
+	}
+	server.ServeTLS(websocket.NewListener(l), "cert.pem", "key.pem")
+}
