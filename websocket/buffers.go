@@ -1,6 +1,10 @@
 package websocket
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+	"unsafe"
+)
 
 // Sizes of the buffers that are borrowed for reading and writing.
 const (
@@ -15,12 +19,51 @@ var (
 	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 )
 
+// Long buffers are for long messages that come in pieces, and for what a socket does
+// not take of one. Messages of 1 MiB would keep the collector busy otherwise. They are
+// of sizes that are powers of two; what is shorter or longer has memory of its own.
+const (
+	shortestLong = 14 // its logarithm
+	longestLong  = 22
+)
+
+var longBuffers [longestLong - shortestLong + 1]sync.Pool
+
+// newLong returns an empty buffer for size bytes at least.
+func newLong(size int) []byte {
+	log := bits.Len(uint(size - 1))
+	if size <= 1<<(shortestLong-1) || log > longestLong {
+		return make([]byte, 0, size)
+	}
+	log = max(log, shortestLong)
+	if p, ok := longBuffers[log-shortestLong].Get().(*byte); ok {
+		return unsafe.Slice(p, 1<<log)[:0]
+	}
+	return make([]byte, 0, 1<<log)
+}
+
+// freeLong takes a buffer that newLong has returned, from its beginning.
+func freeLong(b []byte) {
+	log := bits.Len(uint(cap(b))) - 1
+	if log >= shortestLong && log <= longestLong && cap(b) == 1<<log {
+		longBuffers[log-shortestLong].Put(unsafe.SliceData(b)) // a slice would have to be allocated
+	}
+}
+
+// growLong returns a long buffer with what is in b, and room for n more bytes.
+func growLong(b []byte, n int) []byte {
+	longer := append(newLong(len(b)+n), b...)
+	freeLong(b)
+	return longer
+}
+
 // A batch is frames that leave together. It begins in a small buffer, goes on in
-// a large one, and what does not fit there has memory of its own.
+// a large one, and what does not fit there in a long one.
 type batch struct {
 	b     []byte // what is still to be written
 	small *[smallBuffer]byte
 	large *[largeBuffer]byte
+	long  []byte
 }
 
 // conds are lent to those who wait for a connection's line.
@@ -44,7 +87,9 @@ func (b *batch) grow(n int) {
 		b.large = largeBuffers.Get().(*[largeBuffer]byte)
 		b.b = append(b.large[:0], b.b...)
 	default:
-		b.b = append(make([]byte, 0, size), b.b...)
+		long := append(newLong(size), b.b...)
+		freeLong(b.long)
+		b.b, b.long = long, long
 	}
 }
 
@@ -56,6 +101,7 @@ func (b *batch) release() {
 	if b.large != nil {
 		largeBuffers.Put(b.large)
 	}
+	freeLong(b.long)
 	*b = batch{}
 	batches.Put(b)
 }

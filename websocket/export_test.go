@@ -171,3 +171,10 @@ func (l *Limits) Addrs() int {
 	defer l.mu.Unlock()
 	return len(l.addrs)
 }
+
+// NewLong, FreeLong and GrowLong are the buffers of long messages.
+var (
+	NewLong  = newLong
+	FreeLong = freeLong
+	GrowLong = growLong
+)

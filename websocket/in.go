@@ -205,7 +205,7 @@ func (in *in) message(dst []byte) (MessageType, []byte, error) {
 	if dst != nil {
 		b = append(dst, b...)
 	}
-	b, err := in.rest(b, len(dst))
+	b, err := in.rest(b, len(dst), 1, slices.Grow[[]byte])
 	in.part = nil
 	switch {
 	case err == nil:
@@ -220,31 +220,28 @@ func (in *in) message(dst []byte) (MessageType, []byte, error) {
 }
 
 // roomy reports whether a buffer is too large for the part of a message that is in
-// it: memory follows the bytes that have come. What rest has made is less than
-// three times as large, and must pass, or every piece of a long message that comes
-// slowly would have all before it copied.
-func roomy(part []byte) bool { return cap(part) > 3*len(part)+512 }
+// it: memory follows the bytes that have come. What rest has made is less than six
+// times as large, and must pass, or every piece of a long message that comes slowly
+// would have all before it copied.
+func roomy(part []byte) bool { return cap(part) > 6*len(part)+512 }
 
 // take returns the next message for a turn: as it lies in buf, where all of it is
-// there in one frame, else gathered in a buffer that the turn lends. The slice is
-// good until the next call.
+// there in one frame, else gathered in a long buffer, which the turn has until the
+// next call. The slice is good until then.
 func (in *in) take(t *turn) (MessageType, []byte, error) {
+	t.giveBack()
 	if typ, p, ok, err := in.whole(); ok || err != nil {
 		return typ, p, err
 	}
 	if err := in.next(true); err != nil {
 		return 0, nil, err
 	}
-	if in.part == nil {
-		in.part = t.borrow()
-	}
-	b, err := in.rest(in.part, 0)
+	b, err := in.rest(in.part, 0, 2, growLong)
 	if err != nil {
 		in.part = b
 		return 0, nil, err
 	}
-	in.part = nil
-	t.recycle(b)
+	in.part, t.lent = nil, b
 	return in.typ, b, nil
 }
 
@@ -284,11 +281,12 @@ func (in *in) ready() bool {
 	return err == nil && h.Length <= int64(in.w-in.r-n)
 }
 
-// rest appends what is left of the message in hand to b, where it begins at start.
-func (in *in) rest(b []byte, start int) ([]byte, error) {
+// rest appends what is left of the message in hand to b, where it begins at start. For
+// a long message grow makes room for so many times as much as has come.
+func (in *in) rest(b []byte, start, times int, grow func([]byte, int) []byte) ([]byte, error) {
 	for {
-		if in.rules.agreed == nil || cap(b)-len(b) < minRoom {
-			b = slices.Grow(b, in.room(len(b)-start))
+		if cap(b)-len(b) < in.minRoom() {
+			b = grow(b, in.room(len(b)-start, times))
 		}
 		n, err := in.read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
@@ -302,14 +300,20 @@ func (in *in) rest(b []byte, start int) ([]byte, error) {
 	}
 }
 
-// minRoom is how much room Decoders get for their output at least.
-const minRoom = 512
+// minRoom returns how much room is worth a read: for Decoders some, for the stream
+// what is left of the frame, or else a buffer's.
+func (in *in) minRoom() int {
+	if in.rules.agreed != nil {
+		return 512
+	}
+	return int(min(in.dec.Remaining(), smallBuffer))
+}
 
-// room returns how much memory to have ready for a message of which size bytes
-// have come: what is in buf of its frame, and else as much again as has come.
-// What a header declares is never believed.
-func (in *in) room(size int) int {
-	more := max(in.w-in.r, size, smallBuffer)
+// room returns how much memory to have ready for a message of which size bytes have
+// come, beside what is in buf: as many times as much again. What a header declares is
+// never believed.
+func (in *in) room(size, times int) int {
+	more := max(times*max(in.w-in.r, size), smallBuffer)
 	if in.rules.agreed != nil {
 		return more // what comes out of Decoders has no length that is known
 	}

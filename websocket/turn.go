@@ -25,10 +25,10 @@ type turn struct {
 	listed []*Conn // what loop.flush has in hand
 	ticks  uint32  // of the loop, when it was last flushed
 
-	desk  []byte // where bytes are read to
-	in    *in    // lent to a connection that has none of its own
-	spare []byte // for a message that does not lie in desk whole
-	from  drainer
+	desk []byte // where bytes are read to
+	in   *in    // lent to a connection that has none of its own
+	lent []byte // the long buffer of the last message, which its callback may have
+	from drainer
 }
 
 const (
@@ -41,13 +41,9 @@ const (
 	deskSize  = 64 << 10 // read at once
 	fairShare = 32       // reads from a connection before others have their turn
 	longTurn  = 4        // milliseconds for the messages of one read before others have their turn
-	keepSpare = 4 << 20  // the longest buffer for messages that is kept
 )
 
 var desks = sync.Pool{New: func() any { return new([deskSize]byte) }}
-
-// spares are buffers for messages, of the size of messages that have come.
-var spares sync.Pool
 
 func newTurn(l *loop) *turn {
 	return &turn{loop: l, events: make([]netpoll.Event[*Conn], 0, maxEvents)}
@@ -80,7 +76,7 @@ func (t *turn) run() {
 // exit is called when the turn's goroutine ends. Where a callback has ended it
 // (runtime.Goexit), the loop goes on without it.
 func (t *turn) exit(desk *[deskSize]byte) {
-	t.end()
+	t.giveBack()
 	desks.Put(desk)
 	l := t.loop
 	l.mu.Lock()
@@ -99,9 +95,7 @@ func (t *turn) exit(desk *[deskSize]byte) {
 func (t *turn) wait() bool {
 	l := t.loop
 	l.flush(t, len(t.queue) == 0)
-	if cap(t.spare) > deskSize {
-		t.end() // a loop that waits holds no large buffer
-	}
+	t.giveBack()
 	clear(t.events)
 	if l.handler.temper.blocking.Load() {
 		runtime.Gosched() // to those who do the work: more events come meanwhile
@@ -168,16 +162,16 @@ func workAlone(c *Conn, all bool) {
 	defer smallBuffers.Put(desk)
 	t.loop, t.desk = c.parking.loop, desk[:]
 	t.work(c, all)
-	t.end()
+	t.giveBack()
 	t.from, t.loop, t.desk = drainer{}, nil, nil
 	h.turns.Put(t)
 }
 
-// end gives back what the turn has lent to connections.
-func (t *turn) end() {
-	if b := t.spare; b != nil {
-		t.spare = nil
-		spares.Put(&b)
+// giveBack returns the last message's buffer, whose callback has returned.
+func (t *turn) giveBack() {
+	if t.lent != nil {
+		freeLong(t.lent)
+		t.lent = nil
 	}
 }
 
@@ -311,7 +305,7 @@ func (t *turn) takeBack(in *in) {
 	in.source, in.desk = nil, nil
 	if p := in.part; roomy(p) {
 		in.part = slices.Clone(p)
-		t.recycle(p)
+		freeLong(p)
 	}
 	if !in.between() {
 		if in.decoders != nil {
@@ -333,25 +327,6 @@ func (t *turn) drop(in *in) {
 	in.c.in = nil
 	if in == t.in {
 		t.in = nil
-	}
-}
-
-// borrow returns a buffer for a message.
-func (t *turn) borrow() []byte {
-	b := t.spare
-	t.spare = nil
-	if b == nil {
-		if p, ok := spares.Get().(*[]byte); ok {
-			b = *p
-		}
-	}
-	return b[:0]
-}
-
-// recycle takes a buffer for the next message.
-func (t *turn) recycle(b []byte) {
-	if cap(b) <= keepSpare && cap(b) > cap(t.spare) {
-		t.spare = b[:0]
 	}
 }
 
