@@ -5,8 +5,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
+
+	"github.com/duplexgo/duplex/internal/links"
 )
 
 func readFile(t *testing.T, name string) string {
@@ -43,23 +44,11 @@ func vet(t *testing.T, program string) {
 
 // What the documents point to is there.
 func TestLinks(t *testing.T) {
-	documents, err := filepath.Glob("docs/*.md")
+	dead, err := links.Dead(os.DirFS("."))
 	if err != nil {
 		t.Fatal(err)
 	}
-	decisions, err := filepath.Glob("docs/decisions/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documents = append(append(documents, decisions...), "README.md", "README.ja.md", "CONTRIBUTING.md", "CHANGELOG.md")
-	link := regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
-	for _, document := range documents {
-		for _, match := range link.FindAllStringSubmatch(readFile(t, document), -1) {
-			if target := match[1]; !strings.Contains(target, ":") {
-				if _, err := os.Stat(filepath.Join(filepath.Dir(document), target)); err != nil {
-					t.Errorf("%s points to %s: %v", document, target, err)
-				}
-			}
-		}
+	for _, line := range dead {
+		t.Error(line)
 	}
 }
