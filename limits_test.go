@@ -17,7 +17,7 @@ import (
 // defaults are the constants that the packages have for them.
 func TestLimitsInOperations(t *testing.T) {
 	packages := map[string]*declared{"push": declaredIn(t, "push"), "websocket": declaredIn(t, "websocket")}
-	row := regexp.MustCompile("(?m)^\\| [^|]* \\|(?: [^|]* \\|)?? `([A-Za-z.]+)`(?:, `[A-Za-z.]+`)* \\| ([^|]*) \\| [^|]* \\|$")
+	row := regexp.MustCompile("(?m)^\\| [^|]* \\|(?:[^|]*\\|)?? `([A-Za-z.]+)`(?:, `[A-Za-z.]+`)* \\| ([^|]*) \\| [^|]* \\|$")
 	compared := 0
 	for _, match := range row.FindAllStringSubmatch(readFile(t, "docs/operations.md"), -1) {
 		setting, value := match[1], match[2]
