@@ -13,7 +13,7 @@ import (
 var (
 	fenced  = regexp.MustCompile("(?ms)^```.*?^```")
 	inline  = regexp.MustCompile("`[^`\n]*`")
-	link    = regexp.MustCompile(`\]\(([^)\s]*)\)`)
+	link    = regexp.MustCompile(`\]\(([^)\s]+)[^)]*\)`)
 	heading = regexp.MustCompile(`(?m)^#{1,6} +(.*?) *$`)
 )
 
