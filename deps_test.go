@@ -68,8 +68,9 @@ std internal/load websocket websocket/wire push bench/... github.com/centrifugal
 
 # Tests against others, and of the repository itself.
 std websocket push go.uber.org/goleak github.com/chromedp/... < peers:test
-std < packaging:test
-std < .:test
+std < internal/links
+std internal/links < packaging:test
+std internal/links < .:test
 `
 
 const modulePath = "github.com/duplexgo/duplex"

@@ -5,8 +5,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/duplexgo/duplex/internal/links"
 )
 
 func readFile(t *testing.T, name string) string {
@@ -41,25 +44,55 @@ func vet(t *testing.T, program string) {
 	}
 }
 
+// Who reads the Japanese README learns the same: it has the sections, the programs and
+// commands but for their comments, the rows of the tables, and the documents of the
+// English one.
+func TestJapaneseReadme(t *testing.T) {
+	english, japanese := outlineOf(t, "README.md"), outlineOf(t, "README.ja.md")
+	if english.sections != japanese.sections || english.parts != japanese.parts {
+		t.Errorf("it has %d sections and %d rows about parts, want %d and %d", japanese.sections, japanese.parts, english.sections, english.parts)
+	}
+	if !slices.Equal(english.code, japanese.code) {
+		t.Errorf("its programs and commands are\n%q, want\n%q", japanese.code, english.code)
+	}
+	if !slices.Equal(english.links, japanese.links) {
+		t.Errorf("it points to\n%q, want\n%q", japanese.links, english.links)
+	}
+}
+
+// An outline is what a README has in any language.
+type outline struct {
+	sections, parts int
+	code, links     []string
+}
+
+func outlineOf(t *testing.T, name string) (o outline) {
+	t.Helper()
+	text := readFile(t, name)
+	comment := regexp.MustCompile(`(?m)[ \t]+(#|//) .*$`)
+	for _, block := range regexp.MustCompile("(?s)```[a-z]+\n(.*?)```").FindAllStringSubmatch(text, -1) {
+		o.code = append(o.code, comment.ReplaceAllString(block[1], ""))
+	}
+	o.sections = strings.Count(text, "\n## ")
+	measured := regexp.MustCompile(`(?s)<!-- bench.*?:begin -->.*?:end -->`) // in English alone
+	o.parts = strings.Count(measured.ReplaceAllString(text, ""), "\n| ")
+	for _, link := range regexp.MustCompile(`[^!]\[[^]]*\]\(([^)#]+)`).FindAllStringSubmatch(text, -1) {
+		if !strings.HasPrefix(link[1], "README") {
+			o.links = append(o.links, link[1])
+		}
+	}
+	slices.Sort(o.links)
+	o.links = slices.Compact(o.links)
+	return o
+}
+
 // What the documents point to is there.
 func TestLinks(t *testing.T) {
-	documents, err := filepath.Glob("docs/*.md")
+	dead, err := links.Dead(os.DirFS("."))
 	if err != nil {
 		t.Fatal(err)
 	}
-	decisions, err := filepath.Glob("docs/decisions/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	documents = append(append(documents, decisions...), "README.md", "README.ja.md", "CONTRIBUTING.md", "CHANGELOG.md")
-	link := regexp.MustCompile(`\]\(([^)#\s]+)(?:#[^)]*)?\)`)
-	for _, document := range documents {
-		for _, match := range link.FindAllStringSubmatch(readFile(t, document), -1) {
-			if target := match[1]; !strings.Contains(target, ":") {
-				if _, err := os.Stat(filepath.Join(filepath.Dir(document), target)); err != nil {
-					t.Errorf("%s points to %s: %v", document, target, err)
-				}
-			}
-		}
+	for _, line := range dead {
+		t.Error(line)
 	}
 }

@@ -24,6 +24,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/duplexgo/duplex/internal/links"
 )
 
 // An instruction is one of the Containerfile, with its arguments.
@@ -194,6 +196,10 @@ func TestRelease(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(folder, name, file)); err != nil {
 			t.Error(err)
 		}
+	}
+	dead, err := links.Dead(os.DirFS(filepath.Join(folder, name)))
+	if err != nil || len(dead) > 0 {
+		t.Errorf("of the archive's documents %q, %v", dead, err)
 	}
 	program := filepath.Join(folder, name, "duplex")
 	wantStatic(t, program)

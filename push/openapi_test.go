@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"github.com/duplexgo/duplex/push/console"
 	"github.com/duplexgo/duplex/push/metrics"
 	"github.com/duplexgo/duplex/push/protocol"
+	"github.com/duplexgo/duplex/websocket"
 )
 
 // A call is a request for one operation of the document.
@@ -72,12 +74,12 @@ var situations = []struct {
 	{name: "an authorizer that fails", server: func(s *push.Server) { s.Authorize = refusing(errors.New("out of order")) }},
 	{name: "a foreign page", change: func(c *call) { c.header.Set("Origin", "https://evil.example") }},
 	{name: "another host", server: func(s *push.Server) { s.LiteralHosts = true }, change: func(c *call) { c.header.Set("Host", "evil.example") }},
-	{name: "as many as there may be", server: func(s *push.Server) { s.MaxLines = 1 }, begun: func(s *push.Server) {
-		r := httptest.NewRequest("GET", "/poll?channel=a&wait=1m", nil)
-		go s.ServeHTTP(httptest.NewRecorder(), r)
-		for s.Stats().Lines[push.Poll] == 0 {
-			runtime.Gosched()
-		}
+	{name: "as many as there may be", server: func(s *push.Server) { s.MaxLines = 1 }, begun: occupied},
+	{name: "as many of an address as there may be", server: func(s *push.Server) {
+		s.Limits = &websocket.Limits{MaxConnsPerAddr: 1, CountPrivate: true, Logger: slog.New(slog.DiscardHandler)}
+	}, begun: occupied},
+	{name: "an address that may not", server: func(s *push.Server) {
+		s.Limits = &websocket.Limits{Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}
 	}},
 	{name: "a shutdown", begun: func(s *push.Server) { s.Shutdown(context.Background()) }},
 	{name: "a bad query", change: func(c *call) { c.query = "channel=news&since=garbage!&limit=no" }},
@@ -95,6 +97,16 @@ var situations = []struct {
 	}},
 	{name: "other subprotocols", change: func(c *call) { c.header.Set("Sec-WebSocket-Protocol", "chat") }},
 	{name: "no handshake", change: func(c *call) { c.header.Del("Upgrade") }},
+}
+
+// occupied has a line from this machine's own address wait for something.
+func occupied(s *push.Server) {
+	r := httptest.NewRequest("GET", "/poll?channel=a&wait=1m", nil)
+	r.RemoteAddr = "127.0.0.1:1"
+	go s.ServeHTTP(httptest.NewRecorder(), r)
+	for s.Stats().Lines[push.Poll] == 0 {
+		runtime.Gosched()
+	}
 }
 
 // refusing answers everybody with the same; nil: with a grant of nothing.

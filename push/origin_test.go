@@ -78,6 +78,7 @@ func TestOrigins(t *testing.T) {
 		{"asks before and may", "OPTIONS /channels/a", []string{page}, []string{"Origin: " + page, "Access-Control-Request-Method: POST"}, 204, true},
 		{"another than that", "GET /channels/a", []string{page}, []string{"Origin: " + evil}, 403, false},
 		{"every page", "GET /channels/a", []string{"*"}, []string{"Origin: " + evil}, 200, true},
+		{"a sandbox that is let in", "GET /channels/a", []string{"null"}, []string{"Origin: null"}, 200, true},
 		{"a pattern that is none", "GET /channels/a", []string{"a b"}, nil, 500, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -90,7 +91,7 @@ func TestOrigins(t *testing.T) {
 			if got := resp.Header.Get("Access-Control-Allow-Origin"); (got != "") != test.reads {
 				t.Errorf("Access-Control-Allow-Origin is %q", got)
 			}
-			if credentials := resp.Header.Get("Access-Control-Allow-Credentials") != ""; credentials != (test.reads && test.origins[0] != "*") {
+			if credentials := resp.Header.Get("Access-Control-Allow-Credentials") != ""; credentials != (test.reads && test.origins[0] != "*" && test.origins[0] != "null") {
 				t.Errorf("credentials are allowed: %v", credentials)
 			}
 			if test.reads && resp.Header.Get("Vary") != "Origin" {

@@ -14,12 +14,14 @@ import (
 
 // What these documents tell people to type, in each language, does what they say.
 func TestDocuments(t *testing.T) {
-	for document, least := range map[string]int{"http.md": 6, "getting-started.md": 5} {
+	for document, least := range map[string]int{"http.md": 6, "getting-started.md": 5, "cookbook.md": 1} {
 		t.Run(document, func(t *testing.T) {
 			shell := newDocShell(t)
 			url, said, answers := "", "", 0
 			for _, block := range docBlocks(t, document) {
 				switch kind, body := block.kind, strings.ReplaceAll(block.body, "http://127.0.0.1:8080", url); kind {
+				case "sh build":
+					shell.build(body)
 				case "sh server":
 					url = shell.serve(body)
 				case "sh":
@@ -128,6 +130,22 @@ func (s docShell) serve(script string) (url string) {
 	}
 	_, url = startServe(s.T, args...)
 	return url
+}
+
+// build runs a script that builds the command in the repository and installs it: here,
+// into a folder.
+func (s docShell) build(script string) {
+	s.Helper()
+	made := s.TempDir()
+	script = strings.NewReplacer("-o duplex", "-o "+made+"/duplex", "sudo install duplex /usr/local/bin/", "install "+made+"/duplex "+made+"/installed").Replace(script)
+	build := exec.CommandContext(s.Context(), "bash", "-e", "-c", script)
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		s.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	if said := s.output(made+"/installed", "--version"); !strings.HasPrefix(said, "duplex ") {
+		s.Errorf("what was installed says %q", said)
+	}
 }
 
 // firstLine runs a script that does not end until it has said one line.

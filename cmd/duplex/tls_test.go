@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -66,4 +68,32 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	want(second)
 	put([]byte("nonsense"), key2)
 	want(second)
+}
+
+// Versions of TLS whose ciphers are broken are not spoken, and HTTP/1.1 is all that is
+// spoken over it.
+func TestOldTLS(t *testing.T) {
+	_, url := startServe(t, "--tls-self-signed")
+	dial := func(version uint16) (*tls.Conn, error) {
+		return tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{
+			InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: version, NextProtos: []string{"h2", "http/1.1"},
+		})
+	}
+	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
+		if c, err := dial(version); err == nil {
+			t.Errorf("%s is spoken", tls.VersionName(version))
+			c.Close()
+		}
+	}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		c, err := dial(version)
+		if err != nil {
+			t.Errorf("%s: %v", tls.VersionName(version), err)
+			continue
+		}
+		if chosen := c.ConnectionState().NegotiatedProtocol; chosen != "http/1.1" {
+			t.Errorf("%s: over it %q is spoken", tls.VersionName(version), chosen)
+		}
+		c.Close()
+	}
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -70,5 +72,37 @@ func TestOtherOrigin(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// The pages that the README and the first steps show get messages, from the address of
+// another server.
+func TestShownPages(t *testing.T) {
+	browser := newBrowser(t)
+	for _, document := range []string{"README.md", "docs/getting-started.md"} {
+		text, err := os.ReadFile("../../" + document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block := regexp.MustCompile("(?s)```html\n(.*?)```").FindStringSubmatch(string(text))
+		if block == nil {
+			t.Fatalf("%s shows no page", document)
+		}
+		var api string
+		pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html")
+			io.WriteString(w, strings.ReplaceAll(block[1], "http://127.0.0.1:8080", api))
+		}))
+		defer pages.Close()
+		server := &push.Server{Script: js.Handler(), Origins: []string{pages.URL}}
+		web := httptest.NewServer(server)
+		defer web.Close()
+		defer server.Shutdown(t.Context())
+		api = web.URL
+		publish(t, server, "news", `"before"`)
+		p := open(t, browser, document, pages.URL)
+		p.until(`document.body.innerText === "before"`)
+		publish(t, server, "news", `"after"`)
+		p.until(`document.body.innerText === "before after"`)
 	}
 }
