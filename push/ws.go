@@ -81,7 +81,9 @@ func (ls *lines) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer func() {
-		if !a.open {
+		if a.open {
+			traceOpened(w, http.StatusSwitchingProtocols)
+		} else {
 			ls.core.leave(WebSocket)
 		}
 	}()
