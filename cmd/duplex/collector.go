@@ -35,13 +35,14 @@ type collector struct {
 	told   bool      // and not yet that it works again
 
 	hurried context.Context // done: nothing is tried again
-	hurries context.CancelFunc
+	hurry   context.CancelFunc
 	ended   context.Context // done: nothing is sent any more
 	end     context.CancelFunc
 }
 
 const (
 	collectorTimeout = 10 * time.Second // of one request
+	collectorFlush   = 3 * time.Second  // for what is left at the end
 	collectorRetry   = time.Second      // the first wait before a repeat; each is twice the one before
 	collectorQuiet   = 10 * time.Minute // between two warnings
 	maxCollectorSays = 64 << 10         // bytes of an answer
@@ -63,19 +64,17 @@ func newCollector(u *url.URL, header http.Header, log *slog.Logger) *collector {
 		// Else the spans, and what the header holds, would go wherever an answer says.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	c.hurried, c.hurries = context.WithCancel(context.Background())
+	c.hurried, c.hurry = context.WithCancel(context.Background())
 	c.ended, c.end = context.WithCancel(context.Background())
 	return c
 }
 
-// hurry has nothing tried again from now on, and nothing sent after a while.
-func (c *collector) hurry(rest time.Duration) {
-	c.hurries()
-	time.AfterFunc(rest, c.end)
-}
-
-// close ends the connections.
-func (c *collector) close() {
+// finish has what is left of spans sent by flush, and ends the connections. Nothing is
+// tried again from now on, and nothing sent after a while: flush needs no limit.
+func (c *collector) finish(flush func(context.Context) error) {
+	c.hurry()
+	defer time.AfterFunc(collectorFlush, c.end).Stop()
+	flush(context.Background()) // what goes wrong, UploadTraces tells the log
 	c.end()
 	c.http.CloseIdleConnections()
 }

@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/spf13/cobra"
@@ -29,9 +28,6 @@ type traces struct {
 // envHeaders holds what a collector wants to see of who sends, keys say: pairs as in
 // a=b,c=d. The name is OpenTelemetry's.
 const envHeaders = "OTEL_EXPORTER_OTLP_HEADERS"
-
-// flushTime is how long what is left of spans may take when the server ends.
-const flushTime = 3 * time.Second
 
 func (t *traces) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&t.url, "traces", "", "send traces to the OpenTelemetry collector at `URL`, as in http://127.0.0.1:4318")
@@ -74,10 +70,10 @@ func parseHeaders(list string) (h http.Header, ok bool) {
 		if strings.TrimSpace(pair) == "" {
 			continue
 		}
-		name, value, _ := strings.Cut(pair, "=")
+		name, value, found := strings.Cut(pair, "=")
 		name = strings.TrimSpace(name)
 		value, err := url.PathUnescape(strings.TrimSpace(value))
-		if err != nil || !isToken(name) || strings.ContainsFunc(value, unicode.IsControl) {
+		if !found || err != nil || !isToken(name) || strings.ContainsFunc(value, unicode.IsControl) {
 			return nil, false
 		}
 		h.Add(name, value)
@@ -105,9 +101,5 @@ func (t *traces) attach(ctx context.Context, srv *push.Server, log *slog.Logger)
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(t.ratio))),
 		sdktrace.WithResource(about))
 	tracing.Attach(srv, provider)
-	return func() {
-		c.hurry(flushTime)
-		provider.Shutdown(context.WithoutCancel(ctx)) // ends by c.hurry; what goes wrong, c has told the log
-		c.close()
-	}
+	return func() { c.finish(provider.Shutdown) }
 }
