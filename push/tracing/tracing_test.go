@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -274,5 +277,41 @@ func TestHarmless(t *testing.T) {
 		if text := describe(s); !utf8.ValidString(text) || len(text) > 800 {
 			t.Errorf("%d bytes: %q", len(text), text)
 		}
+	}
+}
+
+// What spans hold is what the document for operators says they do, no more and no less.
+func TestDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Traces\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	documented := map[string]bool{}
+	for line := range strings.Lines(section) {
+		if cell, _, _ := strings.Cut(line, " | "); strings.HasPrefix(cell, "| `") {
+			for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(cell, -1) {
+				documented[name[1]] = true
+			}
+		}
+	}
+
+	srv, recorder := newServer(t, sdktrace.AlwaysSample())
+	ask(t.Context(), srv, "POST /channels/a", "{", asJSON)
+	ask(t.Context(), srv, "POST /channels", `[{"channel":"","data":1}]`, asJSON)
+	ask(t.Context(), srv, "GET /connect", "")
+	srv.Shutdown(t.Context())
+	ask(t.Context(), srv, "GET /events?channel=a", "")
+	ask(t.Context(), srv, "GET /poll?channel=a", "")
+	made := map[string]bool{}
+	for _, s := range recorder.Ended() {
+		made[s.Name()] = true
+		for _, a := range s.Attributes() {
+			made[string(a.Key)] = true
+		}
+	}
+	if !maps.Equal(made, documented) {
+		t.Errorf("spans and attributes are\n%v\nthe document has\n%v", made, documented)
 	}
 }
