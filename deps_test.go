@@ -67,7 +67,7 @@ go.uber.org/goleak < internal/load:test
 # The command may have anything, and nobody may have the command.
 std internal/load js push push/protocol push/compare push/console push/metrics push/token push/tracing websocket websocket/wire github.com/spf13/cobra github.com/spf13/pflag go.yaml.in/yaml/v4 golang.org/x/crypto/acme/... < cmd/duplex
 go.opentelemetry.io/otel/sdk/... go.opentelemetry.io/otel/semconv/v1.43.0 go.opentelemetry.io/otel/exporters/otlp/otlptrace go.opentelemetry.io/proto/otlp/trace/v1 google.golang.org/protobuf/proto google.golang.org/protobuf/encoding/protowire < cmd/duplex
-go.uber.org/goleak websocket/wire websocket/wstest github.com/letsencrypt/pebble/v2/... github.com/miekg/dns < cmd/duplex:test
+go.uber.org/goleak websocket/wire websocket/wstest github.com/letsencrypt/pebble/v2/... github.com/miekg/dns go.opentelemetry.io/proto/otlp/... < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.
 std internal/load websocket websocket/wire push bench/... github.com/centrifugal/centrifuge github.com/coder/websocket github.com/gobwas/ws github.com/gorilla/websocket github.com/lesismal/... github.com/lxzan/gws < bench/...

@@ -18,8 +18,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A collector takes spans, in the protocol OTLP over HTTP, of version 1. It is the client
-// of an otlptrace.Exporter, which calls it from one goroutine.
+// A collector takes spans by OTLP over HTTP. It is the client of an otlptrace.Exporter,
+// which calls it from one goroutine.
 //
 // What cannot be sent is tried again for as long as the caller allows; meanwhile the
 // caller's queue fills, and what does not fit into it is lost. Nobody waits for any of it
@@ -92,9 +92,9 @@ func (c *collector) UploadTraces(ctx context.Context, some []*spans.ResourceSpan
 		c.tell(fmt.Errorf("spans cannot be encoded: %w", err))
 		return nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(c.ended, cancel)()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.ended, func() { cancel(errCollectorLate) })()
 	for wait := collectorRetry; ; wait *= 2 {
 		again, err := c.post(ctx, body)
 		c.tell(err)
@@ -110,6 +110,8 @@ func (c *collector) UploadTraces(ctx context.Context, some []*spans.ResourceSpan
 		}
 	}
 }
+
+var errCollectorLate = errors.New("no answer in the time that is left at the end")
 
 // post sends a request; again says that the same may go well later.
 func (c *collector) post(ctx context.Context, body []byte) (again bool, err error) {

@@ -47,7 +47,7 @@ func answer(status int, body []byte) *http.Response {
 // hanging takes every request and answers none.
 func hanging(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
-	return nil, r.Context().Err()
+	return nil, context.Cause(r.Context())
 }
 
 // newTestCollector returns a collector and its log.
@@ -209,7 +209,7 @@ func TestCollectorHangs(t *testing.T) {
 		if took := time.Since(begin); took != collectorFlush {
 			t.Errorf("the end took %v", took)
 		}
-		if got := levels(log); !slices.Equal(got, []string{"WARN"}) {
+		if got := levels(log); !slices.Equal(got, []string{"WARN"}) || !strings.Contains(log.String(), errCollectorLate.Error()) {
 			t.Errorf("the log is %s", log)
 		}
 	})

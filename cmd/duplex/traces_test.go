@@ -252,10 +252,14 @@ func TestServeTracesClientGone(t *testing.T) {
 // to decide.
 func TestServeTracesRatio(t *testing.T) {
 	s := newSink(t)
+	t.Setenv("OTEL_SERVICE_NAME", "push-a")
 	_, url := startServe(t, "--traces", s.URL, "--traces-ratio", "0")
 	(holder{t, url, ""}).do("POST", "/channels/dropped", "x")
 	postTraced(t, url+"/channels/kept", "x")
-	s.want("publish", map[string]string{"messaging.destination.name": "kept"})
+	span := s.want("publish", map[string]string{"messaging.destination.name": "kept"})
+	if got := span.resource["service.name"]; got != "push-a" {
+		t.Errorf("the service is called %q", got)
+	}
 }
 
 func TestServeTracesWrong(t *testing.T) {
