@@ -53,6 +53,11 @@ std js push/... websocket websocket/wstest go.uber.org/goleak github.com/chromed
 
 std push push/protocol github.com/prometheus/client_golang/prometheus/... < push/metrics
 
+# Of OpenTelemetry, who embeds the server needs the interfaces alone: the program that they
+# are a part of brings the rest.
+std push go.opentelemetry.io/otel/attribute go.opentelemetry.io/otel/codes go.opentelemetry.io/otel/propagation go.opentelemetry.io/otel/semconv/v1.43.0 go.opentelemetry.io/otel/trace < push/tracing
+go.opentelemetry.io/otel/sdk/trace/... < push/tracing:test
+
 # The load: its connections are its own, for what a library does would be measured
 # with the server. So it compresses by itself, in one file, what it sends.
 std websocket/wire < internal/load
@@ -60,8 +65,9 @@ std github.com/klauspost/compress/flate < internal/load/pack.go
 go.uber.org/goleak < internal/load:test
 
 # The command may have anything, and nobody may have the command.
-std internal/load js push push/protocol push/compare push/console push/metrics push/token websocket websocket/wire github.com/spf13/cobra github.com/spf13/pflag go.yaml.in/yaml/v4 golang.org/x/crypto/acme/... < cmd/duplex
-go.uber.org/goleak websocket/wire websocket/wstest github.com/letsencrypt/pebble/v2/... github.com/miekg/dns < cmd/duplex:test
+std internal/load js push push/protocol push/compare push/console push/metrics push/token push/tracing websocket websocket/wire github.com/spf13/cobra github.com/spf13/pflag go.yaml.in/yaml/v4 golang.org/x/crypto/acme/... < cmd/duplex
+go.opentelemetry.io/otel/sdk/... go.opentelemetry.io/otel/semconv/v1.43.0 go.opentelemetry.io/otel/exporters/otlp/otlptrace go.opentelemetry.io/proto/otlp/trace/v1 google.golang.org/protobuf/proto google.golang.org/protobuf/encoding/protowire < cmd/duplex
+go.uber.org/goleak websocket/wire websocket/wstest github.com/letsencrypt/pebble/v2/... github.com/miekg/dns go.opentelemetry.io/proto/otlp/... < cmd/duplex:test
 
 # The comparison may have what it compares, and nobody may have the comparison.
 std internal/load websocket websocket/wire push bench/... github.com/centrifugal/centrifuge github.com/coder/websocket github.com/gobwas/ws github.com/gorilla/websocket github.com/lesismal/... github.com/lxzan/gws < bench/...
@@ -229,6 +235,10 @@ func TestImportsAreChecked(t *testing.T) {
 		{"push/session.go", "sync", ""},
 		{"push/session.go", own + "websocket", "push/session.go imports " + own + "websocket"},
 		{"push/session_test.go", own + "websocket", ""},
+		{"push/server.go", "go.opentelemetry.io/otel/trace", "push/server.go imports go.opentelemetry.io/otel/trace"},
+		{"push/tracing/tracing.go", "go.opentelemetry.io/otel/sdk/trace", "push/tracing/tracing.go imports go.opentelemetry.io/otel/sdk/trace"},
+		{"push/tracing/tracing_test.go", "go.opentelemetry.io/otel/sdk/trace", ""},
+		{"cmd/duplex/traces.go", "go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp", "cmd/duplex/traces.go imports go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"},
 		{"push/new/new.go", "fmt", "push/new/new.go imports fmt"},
 		{"push/console/console_test.go", "github.com/chromedp/cdproto/page", ""},
 		{"push/console/console_test.go", "github.com/chromedpx/x", "push/console/console_test.go imports github.com/chromedpx/x"},

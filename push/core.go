@@ -28,6 +28,7 @@ type core struct {
 	rates     rates
 	authorize Authorizer // nil: everybody may do everything
 	hooks     Hooks
+	trace     Tracer // nil: nothing is traced
 	log       *slog.Logger
 	leaving   atomic.Bool   // is about to shut down
 	draining  atomic.Bool   // shutting down: nothing new is taken

@@ -75,6 +75,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
+	traceOpened(w, http.StatusOK)
 	if end, ok := s.sendEvents(p, r, l, begin); ok {
 		p.write(endEvent(end))
 	}
@@ -82,6 +83,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 
 // openStream opens the line of a request, or answers the request.
 func (s *Server) openStream(w http.ResponseWriter, r *http.Request, want wish, token, transport string) (*stream, Position, bool) {
+	workOf(w).reads(want.channels)
 	g, err := s.core.grant(r, token)
 	leave := func() {}
 	if err == nil {

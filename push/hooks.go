@@ -2,11 +2,12 @@ package push
 
 import "github.com/duplexgo/duplex/push/protocol"
 
-// The transports, as hooks and [Stats] name them.
+// The transports, as hooks, [Stats] and a [Tracer] name them.
 const (
 	WebSocket = "websocket" // a line of /connect
 	SSE       = "sse"       // a stream of /events
 	Poll      = "poll"      // a /poll
+	HTTP      = "http"      // a POST that publishes: no line, only a Tracer has it
 )
 
 // Hooks are told what a Server does, to count it. Those that are nil are not

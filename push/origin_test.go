@@ -2,6 +2,7 @@ package push
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -98,6 +99,18 @@ func TestOrigins(t *testing.T) {
 				t.Errorf("Vary is %q", resp.Header.Get("Vary"))
 			}
 		})
+	}
+}
+
+// A page that is let in may send what the protocol has, and go on with its trace here.
+func TestPreflightHeaders(t *testing.T) {
+	const page = "https://app.test"
+	resp := do(t, &Server{Origins: []string{page}}, "OPTIONS", "/channels/a", "", "Origin: "+page, "Access-Control-Request-Method: POST")
+	allowed := strings.Split(resp.Header.Get("Access-Control-Allow-Headers"), ", ")
+	for _, name := range []string{"Authorization", "Content-Type", "Idempotency-Key", "Last-Event-ID", "Traceparent", "Tracestate"} {
+		if !slices.Contains(allowed, name) {
+			t.Errorf("%s may not be sent: %q", name, allowed)
+		}
 	}
 }
 

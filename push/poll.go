@@ -59,6 +59,7 @@ func (s *Server) getPoll(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.closeStream(l, Poll)
+	traceOpened(w, http.StatusOK)
 	s.awaitPoll(w, r, l, limit, wait)
 }
 

@@ -21,6 +21,7 @@ type problemDocument struct {
 
 // problem answers a request with a problem document.
 func problem(w http.ResponseWriter, status int, code protocol.Code, detail string) {
+	workOf(w).answered(code)
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")

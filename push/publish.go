@@ -26,6 +26,7 @@ func (s *Server) postMessage(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	m := message{r.PathValue("channel"), data, r.Header.Get("Idempotency-Key")}
+	workOf(w).holds(1, len(data))
 	if _, empty := r.Header["Idempotency-Key"]; empty && m.key == "" {
 		m.key = " " // is refused: who sends an empty one relies on it
 	}
@@ -69,6 +70,8 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 		Error    *protocol.Error `json:"error,omitempty"`
 	}
 	results := make([]result, len(batch))
+	work := workOf(w)
+	work.holds(len(batch), 0)
 	for i, m := range batch {
 		err := s.core.checkSize(int64(len(m.Data)))
 		var p Position
@@ -77,6 +80,7 @@ func (s *Server) postBatch(w http.ResponseWriter, r *http.Request) {
 		}
 		if err != nil {
 			results[i].Error = toError(err)
+			work.refused(err)
 			continue
 		}
 		results[i].Position = p.String()
@@ -152,7 +156,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, tooBig func()
 	}
 	body := r.Body
 	if limit > 0 {
-		body = http.MaxBytesReader(w, body, limit) // the length may not be known before
+		body = http.MaxBytesReader(bare(w), body, limit) // the length may not be known before
 	}
 	data, err := io.ReadAll(body)
 	_, isBig := errors.AsType[*http.MaxBytesError](err)
@@ -167,6 +171,15 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, tooBig func()
 		return data, true
 	}
 	return nil, false
+}
+
+// bare returns the ResponseWriter of net/http, which package http knows by its type: one
+// that it does not know goes on to read a body that is too long.
+func bare(w http.ResponseWriter) http.ResponseWriter {
+	if t, ok := w.(*tracedWriter); ok {
+		return t.ResponseWriter
+	}
+	return w
 }
 
 // bodyType says whether a body is JSON; otherwise it is text. The error is for

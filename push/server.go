@@ -157,6 +157,10 @@ type Server struct {
 	// Hooks are told what the server does.
 	Hooks Hooks
 
+	// Trace follows the opening of lines and what is published. nil: nothing is traced,
+	// which costs nothing.
+	Trace Tracer
+
 	// Log gets what fails in the server, and at the level of debugging the ends of
 	// lines. Tokens are never logged. nil: slog.Default().
 	Log *slog.Logger
@@ -180,7 +184,7 @@ func (s *Server) init() {
 			publishes:     setting(s.PublishRate, defaultPublishRate),
 			auth:          setting(s.AuthTimeout, defaultAuthTimeout),
 		}
-		s.core.authorize, s.core.hooks, s.core.log = s.Authorize, s.Hooks, s.Log
+		s.core.authorize, s.core.hooks, s.core.trace, s.core.log = s.Authorize, s.Hooks, s.Trace, s.Log
 		s.core.stop = make(chan struct{})
 		s.batches.New = func() any { return new(batch) }
 		if s.core.broker == nil {
@@ -200,7 +204,7 @@ func (s *Server) init() {
 
 func (s *Server) routes() *router {
 	mux := new(router)
-	mux.Handle("GET /connect", &s.lines)
+	mux.Handle("GET /connect", s.traced(Opening, WebSocket, s.lines.ServeHTTP))
 	mux.Handle("/connect", notAllowed("GET"))
 	route := func(path string, get, post http.HandlerFunc) {
 		var methods []string
@@ -214,11 +218,11 @@ func (s *Server) routes() *router {
 		}
 		mux.Handle(path, notAllowed(methods...))
 	}
-	route("/events", notHead(s.getEvents), nil)
-	route("/poll", notHead(s.getPoll), nil)
-	route("/channels/{channel}", s.getHistory, s.postMessage)
+	route("/events", notHead(s.traced(Opening, SSE, s.getEvents)), nil)
+	route("/poll", notHead(s.traced(Opening, Poll, s.getPoll)), nil)
+	route("/channels/{channel}", s.getHistory, s.traced(Publishing, HTTP, s.postMessage))
 	route("/channels/{channel}/presence", s.getPresence, nil)
-	route("/channels", s.forAdmins(s.getChannels), s.postBatch)
+	route("/channels", s.forAdmins(s.getChannels), s.traced(PublishingBatch, HTTP, s.postBatch))
 	mux.HandleFunc("/channels/", s.otherChannel)
 	route("/users/{user}/disconnect", nil, s.forAdmins(s.postDisconnect))
 	mux.HandleFunc("/users/", s.otherUser)
@@ -300,8 +304,13 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // position when it is stored. data stays the caller's. Nothing but the limits of a
 // message holds for it. An error that the caller can do something about is a
 // [*protocol.Error].
-func (s *Server) Publish(ctx context.Context, channel string, data json.RawMessage) (Position, error) {
+func (s *Server) Publish(ctx context.Context, channel string, data json.RawMessage) (p Position, err error) {
 	s.init()
+	if s.core.trace != nil {
+		var end func(error)
+		ctx, end = s.core.tracePublish(ctx, "", channel, len(data))
+		defer func() { end(err) }()
+	}
 	if err := s.core.checkSize(int64(len(data))); err != nil {
 		return Position{}, err
 	}
@@ -376,7 +385,7 @@ func (s *Server) otherChannel(w http.ResponseWriter, r *http.Request) {
 		r.SetPathValue("channel", "/")
 		switch r.Method {
 		case http.MethodPost:
-			s.postMessage(w, r)
+			s.traced(Publishing, HTTP, s.postMessage)(w, r)
 		case http.MethodGet, http.MethodHead:
 			s.getHistory(w, r)
 		default:

@@ -190,9 +190,7 @@ func (s *session) perform(ctx context.Context, cmd protocol.Command, result *pro
 	case protocol.Unsubscribe:
 		err = s.unsubscribe(cmd.Channel)
 	case protocol.Publish:
-		if err = s.core.checkSize(int64(len(cmd.Data))); err == nil {
-			p, err = s.core.publishFor(ctx, &s.grant, message{cmd.Channel, cmd.Data, cmd.Key})
-		}
+		p, err = s.publish(ctx, cmd)
 	case protocol.ShowWho:
 		if err = allow(s.grant.Presence, "see who reads", cmd.Channel); err == nil {
 			result.Who = new(s.core.hub.who(cmd.Channel))
@@ -207,6 +205,19 @@ func (s *session) perform(ctx context.Context, cmd protocol.Command, result *pro
 	}
 	result.Position = p.String()
 	return err
+}
+
+// publish publishes the message of a command.
+func (s *session) publish(ctx context.Context, cmd protocol.Command) (p Position, err error) {
+	if s.core.trace != nil {
+		var end func(error)
+		ctx, end = s.core.tracePublish(ctx, WebSocket, cmd.Channel, len(cmd.Data)) // others have no commands
+		defer func() { end(err) }()
+	}
+	if err = s.core.checkSize(int64(len(cmd.Data))); err != nil {
+		return Position{}, err
+	}
+	return s.core.publishFor(ctx, &s.grant, message{cmd.Channel, cmd.Data, cmd.Key})
 }
 
 // toError returns what the client is told of an error; of one without a number

@@ -75,7 +75,7 @@ func (ls *lines) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, 0, "none of the subprotocols offered is spoken here; offer "+protocol.Subprotocol)
 		return
 	}
-	a := new(admission)
+	a := &admission{answer: w}
 	if err := ls.admit(a, r); err != nil {
 		refuse(w, err)
 		return
@@ -90,9 +90,10 @@ func (ls *lines) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // An admission goes with the request of an opening handshake.
 type admission struct {
-	grant Grant
-	known bool // the grant is good; else the client has to show a token
-	open  bool // the line is there
+	answer http.ResponseWriter
+	grant  Grant
+	known  bool // the grant is good; else the client has to show a token
+	open   bool // the line is there
 }
 
 type admissionKey struct{}
@@ -134,6 +135,7 @@ func (ls *lines) open(c *websocket.Conn, r *http.Request) {
 	} else {
 		l.session.await()
 	}
+	traceOpened(a.answer, http.StatusSwitchingProtocols) // before what the client sends
 }
 
 func (ls *lines) message(c *websocket.Conn, t websocket.MessageType, p []byte) {

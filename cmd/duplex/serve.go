@@ -29,6 +29,7 @@ type serve struct {
 	tls           tlsSettings
 	redirect      string
 	visitors      visitors
+	traces        traces
 	logs          logSettings
 	config        config
 }
@@ -85,6 +86,7 @@ need an API key. At the address of --admin they need none, nor does anything els
 	s.tls.flags(cmd)
 	s.tls.acme.flags(cmd)
 	cmd.Flags().StringVar(&s.redirect, "redirect-from", "", "listen at `HOST:PORT`, too, and send from there to https")
+	s.traces.flags(cmd)
 	s.logs.flags(cmd)
 	s.config.flags(cmd)
 	return cmd
@@ -153,6 +155,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 	s.bounds.apply(srv)
 	s.visitors.apply(srv, log)
 	metrics.Attach(srv)
+	defer s.traces.attach(cmd.Context(), srv, log)()
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	desk := console.Attach(ctx, srv)
@@ -225,6 +228,9 @@ func (s *serve) check() error {
 	}
 	if s.shutdownDelay < 0 {
 		return wrongUse("--shutdown-delay must not be less than zero")
+	}
+	if err := s.traces.check(); err != nil {
+		return err
 	}
 	if err := s.logs.check(); err != nil {
 		return err
