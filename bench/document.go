@@ -250,9 +250,9 @@ func (c *comparison) writeGoalTable(w io.Writer) {
 	if len(outcomes) == 0 {
 		return
 	}
-	fmt.Fprint(w, "\n## Goals\n\nRatios of medians, where no unit is named.\n\n| | | goal | |\n|---|---:|---|---|\n")
+	fmt.Fprint(w, "\n## Goals\n\nRatios of medians, where no unit is named. The last column has the same ratio for the floor: where that is above the goal, the goal was out of reach in this run.\n\n| | | goal | | |\n|---|---:|---|---|---|\n")
 	for _, o := range outcomes {
-		fmt.Fprintf(w, "| %s | %s | %s %s | %s |\n", o.Goal, number(o.Value), o.bound(), number(o.Bound), o.verdict())
+		fmt.Fprintf(w, "| %s | %s | %s %s | %s | %s |\n", o.Goal, number(o.Value), o.bound(), number(o.Bound), o.verdict(), o.floor())
 	}
 }
 

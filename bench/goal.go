@@ -26,6 +26,7 @@ type outcome struct {
 	Bound  float64
 	AtMost bool // or at least
 	Met    bool
+	Floor  float64 `json:",omitempty"` // what the floor has; 0: there is none, or it is the rival
 }
 
 func (o outcome) bound() string {
@@ -40,6 +41,14 @@ func (o outcome) verdict() string {
 		return "met"
 	}
 	return "NOT MET"
+}
+
+// floor says what is out of reach: a server falls below the floor by doing less than it.
+func (o outcome) floor() string {
+	if o.Floor == 0 {
+		return ""
+	}
+	return "the floor " + number(o.Floor)
 }
 
 const (
@@ -74,7 +83,11 @@ func goals() []goal {
 			all = append(all, goal{name: m.name + ": blocking to the best other with a goroutine a connection", who: blocking, mode: m.name, rivals: threaded, bound: 0.95})
 		}
 	}
+	for _, mode := range []string{"deflate-12", "deflate-12-forget"} {
+		all = append(all, goal{name: mode + ": callbacks to gws", who: callbacks, mode: mode, rivals: []string{"gws"}, bound: 1})
+	}
 	return append(all,
+		goal{name: "deflate-12-idle: heap and stack, bytes", who: callbacks, mode: "deflate-12-idle", bound: 10 << 10},
 		goal{name: "idle: heap and stack, bytes", who: callbacks, mode: "idle", metric: 0, bound: 500},
 		goal{name: "idle: heap and stack after traffic, bytes", who: callbacks, mode: "idle", metric: 1, bound: 500},
 		goal{name: "idle: resident, bytes", who: callbacks, mode: "idle", metric: 4, bound: 700},
@@ -111,9 +124,28 @@ func (c *comparison) outcomes() []outcome {
 		if g.atLeast {
 			met = value >= g.bound
 		}
-		found = append(found, outcome{Goal: g.name, Value: value, Bound: g.bound, AtMost: !g.atLeast, Met: met})
+		o := outcome{Goal: g.name, Value: value, Bound: g.bound, AtMost: !g.atLeast, Met: met}
+		if g.rivals != nil && !slices.ContainsFunc(g.rivals, isFloor) {
+			g.who = c.floor()
+			o.Floor, _ = c.value(g, m)
+		}
+		found = append(found, o)
 	}
 	return found
+}
+
+// floor returns the name of the floor, "" where it is not measured.
+func (c *comparison) floor() string {
+	i := slices.IndexFunc(c.options.contestants, func(who server.Contestant) bool { return who.Floor })
+	if i < 0 {
+		return ""
+	}
+	return c.options.contestants[i].Name
+}
+
+func isFloor(name string) bool {
+	who, err := server.Find(name)
+	return err == nil && who.Floor
 }
 
 // value returns the figure that a goal is about, and false if any that it needs is

@@ -223,7 +223,7 @@ func (c *comparison) writeGoals(w io.Writer) {
 	fmt.Fprintf(w, "\nGoals\n\n")
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, o := range outcomes {
-		fmt.Fprintf(t, "%s\t%s\t%s %s\t%s\n", o.Goal, number(o.Value), o.bound(), number(o.Bound), o.verdict())
+		fmt.Fprintf(t, "%s\t%s\t%s %s\t%s\t%s\n", o.Goal, number(o.Value), o.bound(), number(o.Bound), o.verdict(), o.floor())
 	}
 	t.Flush()
 }

@@ -184,7 +184,8 @@ func work(g generator, j Job, d time.Duration) error {
 	return nil
 }
 
-// measure takes the server's and the generator's clocks before and after the work.
+// measure takes the server's and the generator's clocks before and after the work. It
+// goes on with it where nothing has happened, as a busy machine may have it for a while.
 func measure(j Job, messages func() uint64, work func() error) (r Result, err error) {
 	if j.Profile != "" {
 		if err := j.Control.Profile(j.Profile); err != nil {
@@ -195,12 +196,14 @@ func measure(j Job, messages func() uint64, work func() error) (r Result, err er
 	if err != nil {
 		return r, err
 	}
-	if err := work(); err != nil {
-		return r, err
-	}
-	after, err := readClocks(j.PID, messages)
-	if err != nil {
-		return r, err
+	after := before
+	for !after.beyond(before) && after.wall.Sub(before.wall) < longest {
+		if err := work(); err != nil {
+			return r, err
+		}
+		if after, err = readClocks(j.PID, messages); err != nil {
+			return r, err
+		}
 	}
 	r = Result{
 		Messages:  after.messages - before.messages,
@@ -221,6 +224,11 @@ type clocks struct {
 	server, generator time.Duration
 	switches          int64
 	messages          uint64
+}
+
+// beyond reports whether there is something to divide by, and to be divided.
+func (c clocks) beyond(before clocks) bool {
+	return c.messages > before.messages && c.server > before.server
 }
 
 // readClocks reads the quick ones last: what is in flight meanwhile is handled and

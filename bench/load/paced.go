@@ -1,11 +1,7 @@
 package load
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"net/netip"
-	"net/url"
 	"strings"
 	"time"
 
@@ -25,9 +21,6 @@ func runPaced(j Job) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	if r.Server.Gone != nil {
-		return Result{}, r.Server.Gone
-	}
 	result := Result{
 		Messages:  r.Received,
 		Wall:      r.Wall,
@@ -44,41 +37,13 @@ func runPaced(j Job) (Result, error) {
 	return result, err
 }
 
-// pace does a Paced Job. Anything that went wrong is an error.
+// pace does a Paced Job.
 func pace(j Job, pid int) (*load.Result, error) {
-	addr, err := netip.ParseAddrPort(j.Addr)
-	if err != nil {
-		return nil, err
-	}
 	payload, err := load.Generate(j.Size, true)
 	if err != nil {
 		return nil, err
 	}
-	r, err := load.Run(context.Background(), load.Job{
-		URL:      &url.URL{Scheme: "ws", Host: j.Addr, Path: j.Path},
-		Addr:     addr,
-		Conns:    j.Conns,
-		Payload:  payload,
-		Rate:     j.Rate,
-		Warmup:   j.Warm,
-		Duration: j.Duration,
-		Timeout:  j.Patience,
-		PID:      pid,
-	})
-	if err != nil {
-		return nil, err
-	}
-	var failed []error
-	for _, f := range r.Failures {
-		failed = append(failed, fmt.Errorf("%d connections failed, %s: %s", f.Count, f.Kind, f.Example))
-	}
-	if r.Missing > 0 {
-		failed = append(failed, fmt.Errorf("%d messages never came", r.Missing))
-	}
-	if r.Latency.Count() == 0 {
-		failed = append(failed, errors.New("no message came in the time of the measurement"))
-	}
-	return r, errors.Join(errors.Join(failed...), r.Stopped)
+	return run(j, load.Job{Payload: payload, Rate: j.Rate, PID: pid})
 }
 
 // probeRate is how many messages a second the connection sends that does not block,

@@ -3,7 +3,6 @@ package load
 import (
 	"bytes"
 	"compress/flate"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -11,8 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/netip"
-	"net/url"
+	"strings"
 	"time"
 
 	"github.com/duplexgo/duplex/internal/load"
@@ -55,34 +53,10 @@ func runPacked(j Job) (Result, error) {
 	if r.Compression == "" {
 		return Result{}, errors.New("the server did not agree to compress")
 	}
-	if r.Server.Gone != nil {
-		return Result{}, r.Server.Gone
-	}
 	return Result{
 		Messages: r.Received, Wall: r.Wall, Server: r.Server.CPU, Generator: r.Generator.CPU, Conns: j.Conns,
 		Wire: float64(r.Wire) / float64(r.Received), Plain: float64(r.Bytes) / float64(r.Received),
 	}, nil
-}
-
-// run does a Job with the load of duplex bench. Anything that went wrong is an error.
-func run(j Job, job load.Job) (*load.Result, error) {
-	addr, err := netip.ParseAddrPort(j.Addr)
-	if err != nil {
-		return nil, err
-	}
-	job.URL, job.Addr = &url.URL{Scheme: "ws", Host: j.Addr, Path: j.Path}, addr
-	job.Conns, job.Warmup, job.Duration, job.Timeout = j.Conns, j.Warm, j.Duration, j.Patience
-	r, err := load.Run(context.Background(), job)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range r.Failures {
-		err = errors.Join(err, fmt.Errorf("%d connections failed, %s: %s", f.Count, f.Kind, f.Example))
-	}
-	if r.Received == 0 {
-		err = errors.Join(err, errors.New("no message came in the time of the measurement"))
-	}
-	return r, errors.Join(err, r.Stopped)
 }
 
 // runPackedIdle measures what a connection holds that has echoed some compressed
@@ -94,7 +68,10 @@ func runPackedIdle(j Job) (r Result, err error) {
 			c.Close()
 		}
 	}()
-	lines := bytes.Split(bytes.TrimSpace(packedLines(j.Size)), []byte("\n"))
+	messages, err := packMessages(bytes.Split(bytes.TrimSpace(packedLines(j.Size)), []byte("\n"))[:packedMessages])
+	if err != nil {
+		return r, err
+	}
 	use := func(n int) error {
 		for range n {
 			c, err := packedDial(j)
@@ -102,7 +79,7 @@ func runPackedIdle(j Job) (r Result, err error) {
 				return err
 			}
 			all = append(all, c)
-			if err := packedEcho(c, lines[:packedMessages]); err != nil {
+			if err := packedEcho(c, messages); err != nil {
 				return err
 			}
 		}
@@ -141,48 +118,70 @@ func packedDial(j Job) (net.Conn, error) {
 	return c, readAnswer(c)
 }
 
-// packedEcho sends messages and compares the answers. It compresses each by itself,
+// A packedMessage is one to be echoed, and its frame. It is compressed by itself,
 // which takeover does not forbid.
-func packedEcho(c net.Conn, messages [][]byte) error {
-	const tail = "\x00\x00\xff\xff"
-	var window []byte
-	for i, want := range messages {
-		var b bytes.Buffer
-		w, err := flate.NewWriter(&b, flate.BestSpeed)
+type packedMessage struct{ text, frame []byte }
+
+const packedTail = "\x00\x00\xff\xff" // RFC 7692, 7.2.1
+
+func packMessages(texts [][]byte) (all []packedMessage, err error) {
+	var b bytes.Buffer
+	w, err := flate.NewWriter(&b, flate.BestSpeed)
+	for _, text := range texts {
 		if err != nil {
-			return err
+			return nil, err
 		}
-		w.Write(want) // a Buffer takes everything
-		w.Flush()
-		p := b.Bytes()[:b.Len()-len(tail)]
+		b.Reset()
+		w.Reset(&b)
+		w.Write(text) // a Buffer takes everything
+		err = w.Flush()
+		p := bytes.Clone(b.Bytes()[:b.Len()-len(packedTail)])
 		h := wire.Header{Fin: true, Rsv: wire.Rsv1, Opcode: wire.OpText, Masked: true, Key: maskKey, Length: int64(len(p))}
 		wire.Mask(p, h.Key)
-		if _, err := c.Write(append(h.Append(nil), p...)); err != nil {
+		all = append(all, packedMessage{text, append(h.Append(nil), p...)})
+	}
+	return all, err
+}
+
+// packedEcho sends messages and compares the answers.
+func packedEcho(c net.Conn, messages []packedMessage) error {
+	var window []byte
+	unpack := flate.NewReader(nil)
+	for i, m := range messages {
+		if _, err := c.Write(m.frame); err != nil {
 			return err
 		}
-		var head [4]byte
-		if _, err := io.ReadFull(c, head[:2]); err != nil {
-			return err
+		p, err := packedAnswer(c)
+		if err != nil {
+			return fmt.Errorf("message %d: %w", i, err)
 		}
-		n := int(head[1])
-		if n == 126 {
-			if _, err := io.ReadFull(c, head[2:]); err != nil {
-				return err
-			}
-			n = int(binary.BigEndian.Uint16(head[2:]))
-		}
-		if head[0] != 0xc1 || n == 127 {
-			return fmt.Errorf("message %d came as % x, not as compressed text", i, head[:2])
-		}
-		p = make([]byte, n)
-		if _, err := io.ReadFull(c, p); err != nil {
-			return err
-		}
-		got, err := io.ReadAll(flate.NewReaderDict(io.MultiReader(bytes.NewReader(p), bytes.NewReader([]byte(tail+"\x01\x00\x00\xff\xff"))), window))
-		if err != nil || !bytes.Equal(got, want) {
+		unpack.(flate.Resetter).Reset(io.MultiReader(bytes.NewReader(p), strings.NewReader(packedTail+"\x01\x00\x00\xff\xff")), window)
+		got, err := io.ReadAll(unpack)
+		if err != nil || !bytes.Equal(got, m.text) {
 			return fmt.Errorf("message %d came as %.60q, %v", i, got, err)
 		}
 		window = append(window, got...)
 	}
 	return c.SetDeadline(time.Time{})
+}
+
+// packedAnswer returns the payload of the next frame, which must be a compressed text.
+func packedAnswer(c net.Conn) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(c, head[:2]); err != nil {
+		return nil, err
+	}
+	n := int(head[1])
+	if n == 126 {
+		if _, err := io.ReadFull(c, head[2:]); err != nil {
+			return nil, err
+		}
+		n = int(binary.BigEndian.Uint16(head[2:]))
+	}
+	if head[0] != 0xc1 || n == 127 {
+		return nil, fmt.Errorf("it came as % x, not as compressed text", head[:2])
+	}
+	p := make([]byte, n)
+	_, err := io.ReadFull(c, p)
+	return p, err
 }
