@@ -48,7 +48,8 @@ URL is that of 'duplex serve'. The messages are published by this command, to a
 channel that is made for it.
 A server that has keys wants an API key in the environment variable DUPLEX_TOKEN.
 
-The exit code is 1 if a message does not come in all four ways.`,
+The exit code is 1 if a message does not come in all four ways. SIGINT and SIGTERM end it
+with the figures until then.`,
 		Example: `  duplex compare http://127.0.0.1:8080
   duplex compare http://127.0.0.1:8080 --rate 0.2 --for 1m --poll-every 5s
   duplex compare http://127.0.0.1:8080 --json | jq .ways.websocket`,
