@@ -73,7 +73,7 @@ go.uber.org/goleak websocket/wire websocket/wstest github.com/letsencrypt/pebble
 std internal/load websocket websocket/wire push bench/... github.com/centrifugal/centrifuge github.com/coder/websocket github.com/gobwas/ws github.com/gorilla/websocket github.com/lesismal/... github.com/lxzan/gws < bench/...
 
 # Tests against others, and of the repository itself.
-std websocket push go.uber.org/goleak github.com/chromedp/... < peers:test
+std websocket push push/compare push/console go.uber.org/goleak github.com/chromedp/... < peers:test
 std < internal/links
 std internal/links < packaging:test
 std internal/links < .:test

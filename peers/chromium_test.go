@@ -18,13 +18,14 @@ import (
 )
 
 // openPage opens an empty page of a server in Chromium.
-func openPage(t *testing.T, url string) context.Context {
+func openPage(t *testing.T, url string, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		missing(t, "Chromium")
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path))
+	options = append(options, more...)
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium refuses to run as root with one
 	}

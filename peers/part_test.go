@@ -16,7 +16,8 @@ import (
 	"github.com/duplexgo/duplex/websocket"
 )
 
-// A part is a program of somebody else's that stands between a client and a server.
+// A part is a program of somebody else's that stands between a client and a server, or
+// looks at what goes between them.
 type part struct {
 	program string // in PATH or /usr/sbin
 	debian  string // its package

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -47,7 +48,8 @@ URL is that of 'duplex serve'. The messages are published by this command, to a
 channel that is made for it.
 A server that has keys wants an API key in the environment variable DUPLEX_TOKEN.
 
-The exit code is 1 if a message does not come in all four ways.`,
+The exit code is 1 if a message does not come in all four ways. SIGINT and SIGTERM end it
+with the figures until then.`,
 		Example: `  duplex compare http://127.0.0.1:8080
   duplex compare http://127.0.0.1:8080 --rate 0.2 --for 1m --poll-every 5s
   duplex compare http://127.0.0.1:8080 --json | jq .ways.websocket`,
@@ -112,11 +114,13 @@ func (c *comparing) run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var counted struct{ Ways map[string]compare.Figures }
-	if err := c.call(last, http.MethodGet, path, nil, &counted); err != nil {
+	lasted, interrupted := time.Since(began), ctx.Err() != nil
+	figures, err := c.figures(last, path)
+	if err != nil {
 		return err
 	}
-	r := c.report(counted.Ways, published, time.Since(began))
+	r := c.report(figures, published, lasted)
+	r.Interrupted = interrupted
 	if err := r.print(out, c.json); err != nil {
 		return &outputError{err}
 	}
@@ -160,6 +164,24 @@ func (c *comparing) receiveAll(ctx context.Context, position, path string) (publ
 	return published, err
 }
 
+// figures returns what the server has counted when nothing more comes: the lines end
+// in their own time, and an acknowledgement may wait for 40 ms.
+func (c *comparing) figures(ctx context.Context, path string) (map[string]compare.Figures, error) {
+	var before map[string]compare.Figures
+	for range 20 {
+		var counted struct{ Ways map[string]compare.Figures }
+		if err := c.call(ctx, http.MethodGet, path, nil, &counted); err != nil {
+			return nil, err
+		}
+		if maps.Equal(before, counted.Ways) {
+			break
+		}
+		before = counted.Ways
+		time.Sleep(50 * time.Millisecond)
+	}
+	return before, nil
+}
+
 // renew keeps the comparison alive.
 func (c *comparing) renew(ctx context.Context, path string) {
 	tick := time.NewTicker(compare.Lease / 3)
@@ -182,11 +204,9 @@ func (c *comparing) publishAll(ctx context.Context, begin time.Time) (n int, err
 			return n, nil
 		case <-time.After(time.Until(due)):
 		}
-		// The time in it is that of this machine, which reads it again.
-		if _, err := c.post(ctx, c.data(n+1, time.Since(begin))); err != nil {
-			if ctx.Err() != nil {
-				err = nil
-			}
+		// The time in it is that of this machine, which reads it again. What ends the run
+		// must not leave it open whether this one was published.
+		if _, err := c.post(context.WithoutCancel(ctx), c.data(n+1, time.Since(begin))); err != nil {
 			return n, err
 		}
 		n++

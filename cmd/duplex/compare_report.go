@@ -14,12 +14,13 @@ import (
 
 // A comparisonReport is what the command prints, and its JSON form.
 type comparisonReport struct {
-	Rate      float64            `json:"rate"`       // messages a second
-	Size      int64              `json:"size"`       // bytes of the data of a message
-	PollEvery float64            `json:"poll_every"` // seconds
-	Seconds   float64            `json:"seconds"`
-	Published int                `json:"published"`
-	Ways      map[string]wayCost `json:"ways"`
+	Rate        float64            `json:"rate"`       // messages a second
+	Size        int64              `json:"size"`       // bytes of the data of a message
+	PollEvery   float64            `json:"poll_every"` // seconds
+	Seconds     float64            `json:"seconds"`
+	Interrupted bool               `json:"interrupted,omitempty"` // by a signal, with messages under way
+	Published   int                `json:"published"`
+	Ways        map[string]wayCost `json:"ways"`
 }
 
 // A wayCost is what a way has cost.
@@ -58,10 +59,16 @@ func (c *comparing) report(figures map[string]compare.Figures, published int, la
 	return r
 }
 
-// missing returns what has not come.
+// missing returns what has not come. Nobody has waited for it after a signal: what a
+// way has less was under way.
 func (r *comparisonReport) missing() error {
-	if r.Published == 0 {
+	switch {
+	case r.Published == 0 && r.Interrupted:
+		return errors.New("interrupted before a message was published")
+	case r.Published == 0:
 		return errors.New("no message was published in the time: raise --for or --rate")
+	case r.Interrupted:
+		return nil
 	}
 	var ways []string
 	for _, way := range compare.Ways {
@@ -128,6 +135,9 @@ func (r *comparisonReport) table(out io.Writer) string {
 	})
 	line("Delay in ms, median", func(w wayCost) string { return each(w, func() string { return ms(w.Delay.Half) }) })
 	line("Delay in ms, 95 %", func(w wayCost) string { return each(w, func() string { return ms(w.Delay.Most) }) })
+	if r.Interrupted {
+		b.WriteString("\ninterrupted: messages that have not come by a way were under way\n")
+	}
 	if r.estimated() {
 		b.WriteString("\n~ is worked out from headers and bodies: the server cannot count these bytes on the wire\n")
 	}

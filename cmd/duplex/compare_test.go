@@ -6,11 +6,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"regexp"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/duplexgo/duplex/push/compare"
 )
 
 // The figures say what the ways are: whoever polls asks again and again and is late, a
@@ -61,6 +64,30 @@ func TestCompareTable(t *testing.T) {
 			t.Errorf("%q, want it to begin with %q", line, name)
 		}
 	}
+	// The table in the documents is one that the command would print.
+	text, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(text), "$ duplex compare http://127.0.0.1:8080 --for 8s\n")
+	block, _, _ = strings.Cut(block, "```")
+	form := func(table string) string { return regexp.MustCompile(`[ ]*[\d.,]+`).ReplaceAllString(table, " N") }
+	if got, want := form(block), form(got.stdout); got != want {
+		t.Errorf("docs/operations.md has a table of the form\n%s\nand the command prints\n%s", got, want)
+	}
+}
+
+// What is worked out is marked, and the mark is explained.
+func TestCompareTableOfEstimates(t *testing.T) {
+	r := &comparisonReport{Published: 1, Ways: map[string]wayCost{
+		compare.SSE: {Messages: 1, Figures: compare.Figures{Requests: 1, Received: 1234, Sent: 5678, Estimate: true}, BytesPerMessage: 6912},
+	}}
+	table := r.table(io.Discard)
+	for _, want := range []string{"~1,234", "~5,678", "~6,912", "\n~ is worked out from headers and bodies"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %q in\n%s", want, table)
+		}
+	}
 }
 
 // TLS is counted, and makes more bytes of the same.
@@ -81,14 +108,16 @@ func TestCompareTLS(t *testing.T) {
 	}
 }
 
-// A signal ends it with the figures until then.
+// A signal ends it with the figures until then. What has not come is not missing: here
+// a poll that would have brought it was due in an hour.
 func TestCompareInterrupted(t *testing.T) {
 	_, url := startServe(t)
-	r := start(t, "compare", url, "--for", "1h", "--rate", "50", "--poll-every", "10ms")
+	r := start(t, "compare", url, "--for", "1h", "--rate", "50", "--poll-every", "1h")
 	waitForMessages(t, url)
 	r.cancel()
 	r.find("Messages")
-	if code := r.wait(); code != exitOK && !strings.Contains(r.stderr.String(), "messages are missing") {
+	r.find("interrupted: messages that have not come by a way were under way")
+	if code := r.wait(); code != exitOK || r.stderr.String() != "" {
 		t.Errorf("exit code %d, stderr %q", code, r.stderr)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"path"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -18,8 +17,8 @@ func (m *Meter) Count(next http.Handler) http.Handler {
 		c := connOf(r)
 		to := m.wayOf(r)
 		if c != nil {
-			c.begin(to, r, m.running.Load() > 0)
-			defer func() { c.end(m.running.Load() > 0) }()
+			c.begin(to)
+			defer c.end()
 		}
 		if to == nil {
 			next.ServeHTTP(w, r)
@@ -27,7 +26,7 @@ func (m *Meter) Count(next http.Handler) http.Handler {
 		}
 		to.request()
 		if c == nil {
-			to.guess(int(requestSize(r)), 0)
+			to.guess(requestSize(r), 0)
 			if r.Body != nil {
 				r.Body = &countedBody{r.Body, to}
 			}
@@ -42,7 +41,7 @@ func (m *Meter) Count(next http.Handler) http.Handler {
 
 // wayOf returns the way that a request belongs to, nil if to none.
 func (m *Meter) wayOf(r *http.Request) *way {
-	if m.running.Load() == 0 || r.Method != http.MethodGet {
+	if !m.comparing() || r.Method != http.MethodGet {
 		return nil
 	}
 	name := ""
@@ -64,9 +63,9 @@ func (m *Meter) wayOf(r *http.Request) *way {
 }
 
 // requestSize returns the bytes of a request's line and headers, as HTTP/1.1 has them.
-func requestSize(r *http.Request) uint64 {
+func requestSize(r *http.Request) int {
 	n := len(r.Method) + len(" ") + len(r.RequestURI) + len(" HTTP/1.1\r\n") + len("Host: \r\n") + len(r.Host)
-	return uint64(n + headerSize(r.Header) + len("\r\n"))
+	return n + headerSize(r.Header) + len("\r\n")
 }
 
 func headerSize(h http.Header) (n int) {
@@ -154,7 +153,6 @@ type lineConn struct {
 	net.Conn
 	conn *conn
 	way  *way
-	last sync.Once
 }
 
 func (l *lineConn) Read(p []byte) (int, error) {
@@ -173,14 +171,10 @@ func (l *lineConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close charges what has come since the last time, while there is something to ask.
 func (l *lineConn) Close() error {
+	err := l.Conn.Close()
 	if l.conn != nil {
-		l.last.Do(func() {
-			l.conn.update()
-			l.conn.release(l.way)
-			l.way.drop(l.conn)
-		})
+		l.conn.close()
 	}
-	return l.Conn.Close()
+	return err
 }

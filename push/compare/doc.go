@@ -14,7 +14,9 @@
 // carried since the request before: request line and headers, status line and
 // headers, chunks and TLS records are in it. A WebSocket is charged with all that its
 // connection carries: the handshake, the headers of frames, pings and pongs. What the
-// network adds below TCP is not in the bytes; the packets are counted apart.
+// network adds below TCP is not in the bytes; the packets are counted apart. What opens
+// a connection is its first request's, what closes it the last one's, and an
+// acknowledgement is that of the data which it acknowledges.
 //
 // Elsewhere, and over HTTP/2, where requests share a connection, the bytes are
 // worked out from the headers and the body, which leaves out the work of TLS and the

@@ -25,6 +25,7 @@ const (
 // the requests ([Meter.Count]) and should see their connections ([Meter.Watch]).
 type Meter struct {
 	running atomic.Int32
+	conns   sync.Map // of the servers that are watched: net.Conn to *conn
 
 	mu          sync.Mutex
 	comparisons map[string]*comparison // by channel
@@ -61,9 +62,13 @@ func (m *Meter) begin() string {
 	}
 	c.lease = time.AfterFunc(Lease, func() { m.end(channel) })
 	m.comparisons[channel] = c
-	m.running.Add(1)
+	if m.running.Add(1) == 1 {
+		m.conns.Range(func(_, c any) bool { c.(*conn).look(); return true })
+	}
 	return channel
 }
+
+func (m *Meter) comparing() bool { return m.running.Load() > 0 }
 
 // end forgets a comparison, and reports whether there was one.
 func (m *Meter) end(channel string) bool {

@@ -4,7 +4,6 @@ package compare
 
 import (
 	"encoding/binary"
-	"net"
 	"syscall"
 	"unsafe"
 )
@@ -12,18 +11,23 @@ import (
 // Where in the kernel's struct tcp_info the counters are. The struct only ever grows
 // at its end, so the places are the same on every kernel that has them.
 const (
+	offReceived     = 128
 	offSegsOut      = 136
 	offSegsIn       = 140
 	offNotSent      = 144
-	offReceived     = 128
+	offDataSegsIn   = 152
+	offDataSegsOut  = 156
 	offSent         = 200 // since Linux 4.19
 	offRetransmits  = 208
 	leastInfo       = 216
 	roomForTCPInfos = 512
 )
 
-// States of a connection whose client has said that nothing more will come.
+// States of a connection whose client has said that nothing more will come. One that
+// is closed may have been reset instead: then a byte is missing.
 const (
+	stateTimeWait  = 6
+	stateClosed    = 7
 	stateCloseWait = 8
 	stateLastAck   = 9
 	stateClosing   = 11
@@ -31,7 +35,7 @@ const (
 
 // readCarried returns what a connection has carried since it began. Bytes that were
 // written and have not left yet count as sent, those that were sent again count once.
-func readCarried(c *net.TCPConn) (t carried, ok bool) {
+func readCarried(c syscall.Conn) (t carried, ok bool) {
 	raw, err := c.SyscallConn()
 	if err != nil {
 		return t, false
@@ -50,13 +54,23 @@ func readCarried(c *net.TCPConn) (t carried, ok bool) {
 	u64 := func(at int) uint64 { return binary.NativeEndian.Uint64(info[at:]) }
 	received := u64(offReceived)
 	switch info[0] {
-	case stateCloseWait, stateLastAck, stateClosing:
+	case stateTimeWait, stateClosed, stateCloseWait, stateLastAck, stateClosing:
 		received-- // the client's FIN, which the kernel counts
 	}
+	dataIn, dataOut := u32(offDataSegsIn), u32(offDataSegsOut)
+	acksIn, acksOut := u32(offSegsIn)-dataIn, u32(offSegsOut)-dataOut
+	acksOut++ // that of the client's SYN went before there was a connection to count it
 	return carried{
-		received:   received,
-		sent:       u64(offSent) - u64(offRetransmits) + u32(offNotSent),
-		packetsIn:  u32(offSegsIn),
-		packetsOut: u32(offSegsOut),
+		asked:    half{received, dataIn + acksOut},
+		answered: half{u64(offSent) - u64(offRetransmits) + u32(offNotSent), dataOut + acksIn},
+		closed:   info[0] == stateClosed,
 	}, true
+}
+
+// shutdown tells the client that nothing more will come. What it sends meanwhile is
+// still taken, for what is refused the kernel does not count.
+func shutdown(c syscall.Conn) {
+	if raw, err := c.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { syscall.Shutdown(int(fd), syscall.SHUT_WR) })
+	}
 }

@@ -30,7 +30,8 @@ type Figures struct {
 	Estimate bool `json:"estimate,omitempty"`
 }
 
-// A way counts what one way costs.
+// A way counts what one way costs. A nil one is that of requests of no comparison:
+// what is charged to it is forgotten.
 type way struct {
 	mu      sync.Mutex
 	figures Figures
@@ -39,8 +40,10 @@ type way struct {
 
 func (w *way) request() { w.add(Figures{Requests: 1}) }
 
-func (w *way) charge(received, sent, packets uint64) {
-	w.add(Figures{Received: int64(received), Sent: int64(sent), Packets: int64(packets)})
+func (w *way) charge(asked, answered half) {
+	if w != nil {
+		w.add(Figures{Received: int64(asked.bytes), Sent: int64(answered.bytes), Packets: int64(asked.packets + answered.packets)})
+	}
 }
 
 // guess adds bytes that nobody has counted on the wire.
@@ -62,6 +65,9 @@ func (w *way) add(f Figures) {
 // before one of the latter is taken.
 
 func (w *way) keep(c *conn) {
+	if w == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.conns == nil {
@@ -71,6 +77,9 @@ func (w *way) keep(c *conn) {
 }
 
 func (w *way) drop(c *conn) {
+	if w == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	delete(w.conns, c)

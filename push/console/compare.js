@@ -4,6 +4,7 @@ import { $, api, authorization, base, bytes, delay, draw, el, needsKey, number, 
 
 const SPAN = 60_000; // what the pictures show
 const KEEP = 2000; // delays of a way that the figures are made of, the latest
+const HELD = 300; // milliseconds that a request may wait without a word about it
 const SUBPROTOCOL = "duplex.v1.json";
 
 // The shapes tell the ways apart where colours do not.
@@ -22,6 +23,7 @@ let shown = null; // that, or the last one
 class Run {
   abort = new AbortController();
   began = performance.now();
+  held = 0; // milliseconds that a request has waited, the most
   sent = 0;
   times = new Map(); // number of a message -> when it was published
   timers = new Set();
@@ -40,6 +42,16 @@ class Run {
   }
 
   wait(ms) { return new Promise((resolve) => this.later(ms, resolve)); }
+
+  // soon waits for an answer that the server gives at once.
+  async soon(answer) {
+    const asked = performance.now(), timer = setInterval(() => waited(this, performance.now() - asked), 2000);
+    try {
+      return await answer;
+    } finally {
+      clearInterval(timer);
+    }
+  }
 
   // arrived takes a message that has come by a way.
   arrived(side, data) {
@@ -66,7 +78,7 @@ async function start() {
   state("connecting", "Connecting");
   $("note").textContent = "";
   try {
-    const {channel} = await api("comparisons", {method: "POST"});
+    const {channel} = await mine.soon(api("comparisons", {method: "POST"}));
     mine.channel = channel;
     if (mine.over) return void api(`comparisons/${channel}`, {method: "DELETE"});
     mine.position = await publisher(mine);
@@ -96,6 +108,22 @@ function fail(error) {
   state("waiting", "Stopped");
   $("note").textContent = error.status === 404 ? "This server does not compare: it has no console with console.Attach." : `It has stopped: ${error.message}.`;
 }
+
+// waited says that a request has waited, which else only the delays would tell. Each
+// comparison has two connections for as long as it goes on and needs more, so those in
+// three tabs wait for each other.
+function waited(mine, ms) {
+  if (run !== mine || ms <= Math.max(HELD, mine.held)) return;
+  mine.held = ms;
+  $("note").textContent = `A request has waited for ${delay(ms)}, and the delays are too long by that. Over HTTP/1.1 all tabs of a browser have six connections to a server together: stop the comparisons in other tabs.`;
+}
+
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) {
+    if (!run || entry.fetchStart < run.began || !entry.requestStart || entry.nextHopProtocol !== "http/1.1") continue;
+    waited(run, entry.domainLookupStart - entry.fetchStart + entry.requestStart - entry.connectEnd);
+  }
+}).observe({type: "resource"});
 
 // follow keeps a way going until the run ends.
 async function follow(mine, side) {
@@ -167,7 +195,7 @@ async function figures(mine) {
   let failures = 0;
   while (!mine.over) {
     try {
-      const {ways: counted} = await api(`comparisons/${mine.channel}`);
+      const {ways: counted} = await mine.soon(api(`comparisons/${mine.channel}`));
       const at = performance.now();
       for (const [key, side] of mine.ways) {
         side.figures = counted[key];
@@ -288,7 +316,7 @@ for (const row of rows) {
   $("rows").append(el("tr", {className: row.main ? "main" : ""}, el("th", {scope: "row"}, row.name), ...row.cells));
   $("meaning").append(el("dt", {}, row.name), el("dd", {}, row.meaning));
 }
-$("meaning").append(el("dt", {}, "Bytes"), el("dd", {}, "On Linux, over HTTP/1.1, they are those that the kernel has counted for each connection (TCP_INFO), TLS included; the ways do not share one at the same time. Elsewhere they are worked out from headers and bodies, and marked with ≈. The data is random letters, of which compression, where there is any, saves little."));
+$("meaning").append(el("dt", {}, "Bytes"), el("dd", {}, "On Linux, over HTTP/1.1, they are those that the kernel has counted for each connection (TCP_INFO), TLS included; the ways do not share one at the same time. Elsewhere, and over HTTP/2, where requests share a connection, they are worked out from headers and bodies, and marked with ≈; packets are not counted there. The data is random letters, of which compression, where there is any, saves little."));
 
 function show(mine) {
   const costs = ways.map((way) => {

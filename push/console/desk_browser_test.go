@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/duplexgo/duplex/push"
+	"github.com/duplexgo/duplex/push/compare"
 	"github.com/duplexgo/duplex/push/console"
 	"github.com/duplexgo/duplex/push/protocol"
 	"github.com/duplexgo/duplex/websocket"
@@ -99,6 +101,47 @@ func TestCompare(t *testing.T) {
 	}
 	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("copy").click()`))
 	p.until(`["Copied", "Selected"].includes(document.getElementById("copy").textContent)`)
+}
+
+// In three tabs comparisons need more connections than a browser has for one server over
+// HTTP/1.1. Whoever reads the delays is told.
+func TestCompareInTabs(t *testing.T) {
+	browser := newBrowser(t)
+	url := newDesk(t, &push.Server{LiteralHosts: true})
+	tabs := make([]*page, 3)
+	for i := range tabs {
+		tabs[i] = open(t, browser, fmt.Sprint("compare ", i), url+"/console/compare")
+	}
+	for _, p := range tabs {
+		p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "0.2", document.getElementById("go").click()`))
+		p.until(`document.getElementById("line").dataset.state === "open"`)
+	}
+	for _, p := range tabs {
+		p.until(`/has waited for .* six connections/.test(document.getElementById("note").textContent)`)
+	}
+}
+
+// Without Watch the figures are worked out, and the page shows which are.
+func TestCompareEstimate(t *testing.T) {
+	browser := newBrowser(t)
+	srv := &push.Server{LiteralHosts: true}
+	desk := console.Attach(t.Context(), srv)
+	hs := httptest.NewServer(desk.Count(srv))
+	defer hs.Close()
+	defer srv.Shutdown(context.Background())
+	p := open(t, browser, "estimate", hs.URL+"/console/compare")
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "20", document.getElementById("go").click()`))
+	p.until(`[...document.querySelectorAll("#rows tr:first-child td")].every(cell => Number(cell.textContent) > 0)`)
+	for row, want := range map[string]string{"To the server": "≈", "From the server": "≈", "Packets a message": "–"} {
+		cells := p.eval(fmt.Sprintf(`[...document.querySelectorAll("#rows tr")].find(row => row.textContent.startsWith(%q)).innerText`, row))
+		if strings.Count(cells, want) != len(compare.Ways) {
+			t.Errorf("%q, want %s in each", cells, want)
+		}
+	}
+	if text := p.text("#meaning dd"); !strings.Contains(text, "over HTTP/2") || !strings.Contains(text, "marked with ≈") {
+		t.Errorf("explained is %s", text)
+	}
+	p.do(chromedp.Navigate("about:blank"))
 }
 
 // Where keys are set both pages ask for one, and take only that of an administrator.
