@@ -3,7 +3,6 @@ package console_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -11,14 +10,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 
@@ -26,8 +23,6 @@ import (
 	"github.com/duplexgo/duplex/push/console"
 	"github.com/duplexgo/duplex/push/protocol"
 )
-
-var pictures = flag.String("pictures", "", "write pictures of the page into this folder")
 
 func TestHandler(t *testing.T) {
 	h := console.Handler()
@@ -382,7 +377,7 @@ func TestPage(t *testing.T) {
 
 	t.Run("what a backend posts both get", func(t *testing.T) {
 		host.publish("news%2Fof%20today", "application/json", `{"big":12345678901234567890,"text":"<img src=x onerror=alert(1)>","list":[1,2.50]}`)
-		want := "{\n  \"big\": 12345678901234567890,\n  \"text\": \"<img src=x onerror=alert(1)>\",\n  \"list\": [\n    1,\n    2.50\n  ]\n}"
+		want := "{\n  \"big\": 12345678901234567890,\n  \"text\": \"<img src=x onerror=alert(1)>\",\n  \"list\": [1,2.50]\n}"
 		one.untilShown("hello one", want)
 		two.untilShown("hello one", want)
 		if n := two.eval(`String(document.querySelectorAll("#scroll img, #scroll b").length)`); n != "0" {
@@ -520,74 +515,5 @@ func TestToken(t *testing.T) {
 	p.untilState("open")
 	if address := p.eval(`location.href`); strings.Contains(address, "good") {
 		t.Errorf("the token is in the address %s", address)
-	}
-}
-
-// Pictures of the page, in light and dark, at the width of a desk and of a phone.
-func TestPictures(t *testing.T) {
-	if *pictures == "" {
-		t.Skip("asked for with -pictures FOLDER")
-	}
-	browser := newBrowser(t)
-	host := newHost(t, "127.0.0.1:8080") // as the pictures show it
-	for _, scheme := range []string{"light", "dark"} {
-		for _, width := range []int64{1280, 390} {
-			host.publish("news", "", "The morning edition is out.")
-			host.publish("news", "application/json", `{"event":"deploy","service":"checkout","version":"2.14.0","took_ms":4180,"by":["ada","grace"]}`)
-			host.publish("news", "application/json", `{"temperature":21.5}`)
-			host.publish("news", "", "A longer message, as people write them: it runs over the end of its line, and then over another, so that one sees how the page breaks it.\nIt has a second paragraph, too.")
-			p := open(t, browser, scheme, "about:blank")
-			p.do(
-				chromedp.EmulateViewport(width, 800),
-				preferScheme(scheme),
-				chromedp.Navigate("http://"+host.addr+"/console?user=grace"),
-			)
-			shoot := func(what string) {
-				png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
-				if err == nil {
-					err = os.WriteFile(filepath.Join(*pictures, fmt.Sprintf("%s-%s-%d.png", what, scheme, width)), png, 0o644)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			p.untilState("open")
-			shoot("empty")
-			p.do(chromedp.Navigate("http://"+host.addr+"/console?user=grace#news,builds,chat%2Flobby"), chromedp.Reload())
-			p.untilState("open")
-			p.until(`document.querySelectorAll("#scroll .data").length >= 4`)
-			host.publish("builds", "", "green")
-			p.until(`document.querySelector(".unread:not(:empty)")`)
-			p.keys("text", "Hello everybody")
-			shoot("console")
-			host.cut(true)
-			p.until(`document.getElementById("line-more").innerText.includes("back in")`)
-			shoot("away")
-			host.cut(false)
-			p.untilState("open")
-
-			host.stop()
-			host.start()
-			p.until(`document.querySelector("#scroll .warn")`)
-			p.click("label", "JSON")
-			p.enter("")
-			p.until(`document.getElementById("write-error").innerText`)
-			p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("scroll").scrollTop = 0`))
-			for i := range 12 {
-				host.publish("news", "", fmt.Sprint("more ", i))
-			}
-			p.until(`!document.getElementById("newer").hidden || document.body.innerText.includes("more 11")`)
-			shoot("trouble")
-		}
-	}
-}
-
-// preferScheme makes the tab that of somebody who prefers light or dark.
-func preferScheme(scheme string) chromedp.Action[chromedp.Void] {
-	return func(ctx context.Context, t *chromedp.Target) (v chromedp.Void, err error) {
-		_, err = cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-		})
-		return v, err
 	}
 }

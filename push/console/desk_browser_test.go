@@ -4,15 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -183,82 +179,9 @@ func subscribe(t *testing.T, url, user string, channels ...string) {
 	}()
 }
 
-// stream opens a stream of events.
-func stream(t *testing.T, url string) {
-	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
-}
-
 func publish(t *testing.T, srv *push.Server, channel, data string) {
 	t.Helper()
 	if _, err := srv.Publish(context.Background(), channel, json.RawMessage(data)); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// Pictures of both pages, in light and dark, at the width of a desk and of a phone.
-func TestDeskPictures(t *testing.T) {
-	if *pictures == "" {
-		t.Skip("asked for with -pictures FOLDER")
-	}
-	browser := newBrowser(t)
-	srv := &push.Server{LiteralHosts: true, MaxMessage: 1 << 12}
-	desk, url := newDeskAndURL(t, srv)
-	for _, user := range []string{"ada", "grace", "linus"} {
-		subscribe(t, url, user, "news", "builds")
-	}
-	tell := func(i int) {
-		publish(t, srv, "news", `"The morning edition is out."`)
-		publish(t, srv, "builds", fmt.Sprintf(`{"event":"deploy","service":"checkout","version":"2.14.%d","took_ms":4180,"by":["ada","grace"]}`, i))
-		publish(t, srv, "chat/lobby", `"A longer message, as people write them: it runs over the end of its line, and then over another, so that one sees how the page breaks it."`)
-		publish(t, srv, "prices/eur-usd", fmt.Sprintf(`{"bid":1.08%02d}`, i%100))
-	}
-	for i := range 250 { // most of an hour
-		for range 3 + int(3*math.Sin(float64(i)/20)) + i%7/5 + i/200*4 {
-			tell(i)
-		}
-		if i == 120 {
-			subscribe(t, url, "barbara", "news")
-			stream(t, url+"/events?channel=prices/eur-usd")
-		}
-		if i%90 == 20 {
-			http.Get(url + "/poll?channel=news&since=x")
-			http.Post(url+"/channels/news", "", strings.NewReader(strings.Repeat("x", 1<<13)))
-		}
-		desk.Sample(time.Now())
-	}
-	shoot := func(p *page, what string) {
-		png, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(*pictures, what+".png"), png, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, scheme := range []string{"light", "dark"} {
-		for _, width := range []int64{1280, 390} {
-			p := open(t, browser, fmt.Sprintf("%s-%d", scheme, width), "about:blank")
-			p.do(chromedp.EmulateViewport(width, 800), preferScheme(scheme), chromedp.Navigate(url+"/console/look"))
-			p.until(`document.querySelectorAll("#list .row").length >= 4`)
-			p.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll("#list summary")].at(-1).click()`))
-			for i := range 20 {
-				tell(i)
-				time.Sleep(time.Duration(100+20*i) * time.Millisecond) // for the sake of the picture
-			}
-			p.until(`document.querySelectorAll(".spark .edge").length > 3`)
-			shoot(p, "look-"+p.name)
-			p.do(chromedp.Navigate(url + "/console/compare"))
-			p.until(`document.querySelectorAll("#rows tr").length > 0`)
-			shoot(p, "compare-empty-"+p.name)
-			p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "2", document.getElementById("go").click()`))
-			p.until(`Number(document.querySelector("#rows td").textContent) >= 30`)
-			shoot(p, "compare-"+p.name)
-			p.do(chromedp.Navigate("about:blank"))
-		}
 	}
 }

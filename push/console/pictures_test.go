@@ -1,0 +1,273 @@
+package console_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"github.com/duplexgo/duplex/push"
+)
+
+var pictures = flag.String("pictures", "", "write pictures of the pages into this folder")
+
+// screens are those of phones, a tablet and desks.
+var screens = [][2]int64{{320, 568}, {390, 844}, {768, 1024}, {1280, 800}, {1920, 1080}}
+
+// Every page in every state that people meet it in. Nothing is wider than the screen, and
+// all text can be read, in light and dark; with -pictures there is a picture of each.
+func TestPictures(t *testing.T) {
+	if *pictures != "" {
+		if err := os.MkdirAll(*pictures, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	browser := newBrowser(t)
+	t.Run("channels", func(t *testing.T) { channelScenes(t, browser) })
+	t.Run("server", func(t *testing.T) { serverScenes(t, browser) })
+	t.Run("compare", func(t *testing.T) { compareScenes(t, browser) })
+}
+
+func channelScenes(t *testing.T, browser context.Context) {
+	addr := "127.0.0.1:0"
+	if *pictures != "" {
+		addr = "127.0.0.1:8080" // the usual one: the pages show it
+	}
+	host := newHost(t, addr)
+	url := "http://" + host.addr + "/console?user=grace"
+	p := open(t, browser, "channels", url)
+	p.untilState("open")
+	p.scene("first", `!document.getElementById("welcome").hidden`)
+
+	p.keys("join-name", strings.Repeat("a name too long for a channel ", 10)+"\r")
+	p.until(`document.getElementById("join-error").innerText`)
+	p.scene("wrong-name", `true`)
+
+	visit := func(channels string) {
+		p.do(chromedp.Navigate("about:blank"), chromedp.Navigate(url+"#"+channels))
+		p.untilState("open")
+	}
+	visit("quiet")
+	p.scene("quiet", `document.querySelector(".notice")`)
+
+	host.publish("news", "", "The morning edition is out.")
+	p.pause(2300 * time.Millisecond)
+	host.publish("news", "application/json", `{"temperature":21.5,"station":"harbour"}`)
+	p.pause(1100 * time.Millisecond)
+	host.publish("news", "application/json", `{"event":"deploy","service":"checkout","version":"2.14.0","took_ms":4180,"by":["ada","grace"]}`)
+	p.pause(3400 * time.Millisecond)
+	host.publish("news", "", "A longer message, as people write them: it runs over the end of its line, and then over another, so that one sees how the page breaks it.\nIt has a second paragraph, too.")
+	visit("news,builds,chat%2Flobby")
+	subscribe(t, "http://"+host.addr, "ada", "news")
+	p.until(`document.querySelectorAll("#scroll .data").length >= 4 && document.getElementById("who").innerText.includes("ada")`)
+	host.publish("builds", "", "green")
+	p.until(`document.querySelector(".unread:not(:empty)")`)
+	p.keys("text", "Good morning, everybody")
+	p.scene("news", `true`)
+
+	p.click("label", "JSON")
+	p.enter("")
+	p.until(`document.getElementById("write-error").innerText`)
+	p.scene("not-json", `true`)
+
+	long := strings.Repeat("department/", 20) + "alerts"
+	names := long
+	for i := range 40 {
+		names += fmt.Sprintf(",orders%%2F%d", 1000+i)
+	}
+	host.publish(strings.ReplaceAll(long, "/", "%2F"), "application/json", fmt.Sprintf(`{"path":%q,"list":[1,2,3],"nested":{"deeper":{"deepest":[true,false,null,12345678901234567890]}}}`, strings.Repeat("wide", 100)))
+	host.publish(strings.ReplaceAll(long, "/", "%2F"), "", strings.Repeat("wide", 200))
+	visit(names)
+	p.until(`document.querySelectorAll("#scroll .data").length >= 2 && document.querySelectorAll(".channel").length === 41`)
+	for i := range 12 {
+		host.publish(fmt.Sprintf("orders%%2F%d", 1000+i*3), "", "new")
+	}
+	p.until(`document.querySelectorAll(".unread:not(:empty)").length >= 12`)
+	p.scene("many", `true`)
+
+	visit("news,builds,chat%2Flobby")
+	p.until(`document.querySelectorAll("#scroll .data").length >= 4`)
+	p.do(chromedp.Evaluate[chromedp.Void](`Math.random = () => 40`)) // which the client makes 20 s of: long enough for all pictures
+	host.cut(true)
+	p.scene("away", `document.getElementById("line-more").innerText.includes("back in")`)
+	host.cut(false)
+	host.stop()
+	host.start()
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("line-now").click()`))
+	p.until(`document.querySelector("#scroll .warn")`)
+	for i := range 30 {
+		host.publish("news", "", fmt.Sprint("more ", i))
+	}
+	p.until(`document.body.innerText.includes("more 29")`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("scroll").scrollTop = 0`))
+	p.painted() // and so the page knows that somebody has scrolled
+	host.publish("news", "", "and more")
+	p.until(`!document.getElementById("newer").hidden`)
+	p.scene("back", `true`)
+
+	keys := open(t, browser, "keys", newDesk(t, &push.Server{Authorize: onlyKey})+"/console#news")
+	keys.untilState("closed")
+	keys.until(`document.activeElement.id === "token"`)
+	keys.scene("token", `true`)
+}
+
+func serverScenes(t *testing.T, browser context.Context) {
+	p := open(t, browser, "server", newDesk(t, new(push.Server))+"/console/look")
+	p.until(`!document.getElementById("view").hidden`)
+	p.scene("server-new", `true`)
+
+	h := newHour(t)
+	web := h.serve(t)
+	p = open(t, browser, "hour", web.URL+"/console/look")
+	p.until(`document.querySelectorAll("#list .row").length === 5 && document.querySelector(".tile.published strong").innerText !== "–"`)
+	p.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll("#list summary")].at(-1).click()`))
+	p.until(`document.querySelectorAll(".inside pre").length === 5`)
+	p.scene("server", `document.querySelectorAll(".spark .edge").length > 6`)
+
+	p.keys("filter", "nothing")
+	p.until(`document.querySelectorAll("#list .row").length === 0 && !document.getElementById("no-channels").hidden`)
+	p.scene("server-filter", `true`)
+	web.Close()
+	p.until(`document.getElementById("line").dataset.state === "waiting"`)
+	p.scene("server-away", `true`)
+
+	srv := new(push.Server)
+	url := newDesk(t, srv)
+	publish(t, srv, strings.Repeat("long", 60), fmt.Sprintf("%q", strings.Repeat("wide", 200)))
+	publish(t, srv, "data", fmt.Sprintf(`{"path":%q,"list":[1,2,3],"nested":{"deeper":{"deepest":[true,false,null]}}}`, strings.Repeat("wide", 100)))
+	for i := range 40 {
+		subscribe(t, url, fmt.Sprintf("somebody-with-a-name-%d@example.org", i), "data")
+	}
+	p = open(t, browser, "long", url+"/console/look")
+	p.until(`document.querySelectorAll("#list .row").length === 2`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.querySelectorAll("#list summary").forEach((e) => e.click())`))
+	p.until(`document.querySelectorAll(".inside pre").length === 2`)
+	p.scene("server-long", `true`)
+
+	p = open(t, browser, "locked", newDesk(t, &push.Server{Authorize: onlyKey})+"/console/look")
+	p.until(`document.activeElement.id === "key"`)
+	p.scene("server-locked", `true`)
+	p.keys("key", "wrong\r")
+	p.until(`document.getElementById("key-error").innerText`)
+	p.scene("server-wrong-key", `true`)
+}
+
+func compareScenes(t *testing.T, browser context.Context) {
+	p := open(t, browser, "compare", newDesk(t, new(push.Server))+"/console/compare")
+	p.until(`document.querySelectorAll("#rows tr").length`)
+	p.scene("compare", `true`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "5", document.getElementById("go").click()`))
+	messages := 5
+	if *pictures != "" {
+		messages = 120
+	}
+	p.until(fmt.Sprintf(`Number(document.querySelector("#rows td").textContent) >= %d`, messages))
+	p.scene("compare-running", `document.getElementById("go").textContent === "Stop"`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("go").click()`))
+	p.scene("compare-finished", `document.getElementById("go").textContent === "Start"`)
+
+	p = open(t, browser, "no-comparison", newHour(t).serve(t).URL+"/console/compare")
+	p.until(`document.querySelectorAll("#rows tr").length`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("go").click()`))
+	p.until(`document.getElementById("note").innerText`)
+	p.scene("compare-not-there", `true`)
+
+	p = open(t, browser, "compare-locked", newDesk(t, &push.Server{Authorize: onlyKey})+"/console/compare")
+	p.until(`document.querySelectorAll("#rows tr").length`)
+	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("go").click()`))
+	p.until(`document.activeElement.id === "key"`)
+	p.scene("compare-locked", `true`)
+}
+
+// pause lets time go by where a picture shows times.
+func (p *page) pause(d time.Duration) {
+	if *pictures != "" {
+		time.Sleep(d)
+	}
+}
+
+// scene checks the page as it is on every screen, and takes its pictures. Before each
+// the condition is waited for, as of something that does not last.
+func (p *page) scene(name, condition string) {
+	p.t.Helper()
+	for _, scheme := range []string{"light", "dark"} {
+		for _, size := range screens {
+			width, height := size[0], size[1]
+			p.do(chromedp.EmulateViewport(width, height), preferScheme(scheme))
+			p.until(condition)
+			if wide := p.eval(tooWide); wide != "" {
+				p.t.Errorf("%s, %s, %d wide: too wide are %s", name, scheme, width, wide)
+			}
+			if texts := p.eval(faint); texts != "" {
+				p.t.Errorf("%s, %s, %d wide: faint are %s", name, scheme, width, texts)
+			}
+			if *pictures != "" {
+				p.shoot(filepath.Join(*pictures, fmt.Sprintf("%s-%s-%d.png", name, scheme, width)))
+			}
+		}
+	}
+}
+
+// painted waits until the page has been drawn anew.
+func (p *page) painted() {
+	p.t.Helper()
+	p.do(chromedp.Evaluate[chromedp.Void](`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))`, chromedp.EvalAwaitPromise))
+}
+
+func (p *page) shoot(path string) {
+	p.t.Helper()
+	png, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
+	if err == nil {
+		err = os.WriteFile(path, png, 0o644)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// preferScheme makes the tab that of somebody who prefers light or dark.
+func preferScheme(scheme string) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, t *chromedp.Target) (v chromedp.Void, err error) {
+		_, err = cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+		})
+		return v, err
+	}
+}
+
+// tooWide lists what is wider than the screen, or reaches out of it.
+const tooWide = `(() => {
+	if (document.documentElement.scrollWidth <= innerWidth) return "";
+	const wide = [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth);
+	return wide.map((e) => e.id || e.className || e.tagName).join(", ") || "?";
+})()`
+
+// faint lists the texts whose contrast with what is behind them is below 4.5 (WCAG
+// 2.1, 1.4.3).
+const faint = `(() => {
+	const channels = (colour) => colour.match(/[\d.]+/g).map(Number);
+	const light = (colour) => {
+		const [r, g, b] = channels(colour).slice(0, 3).map((v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+		return .2126 * r + .7152 * g + .0722 * b;
+	};
+	const behind = (element) => {
+		for (let e = element; e; e = e.parentElement) {
+			const colour = getComputedStyle(e).backgroundColor;
+			if ((channels(colour)[3] ?? 1) === 1) return colour;
+		}
+		return "rgb(255, 255, 255)";
+	};
+	return [...document.querySelectorAll("body *")].filter((element) => {
+		if (!element.checkVisibility() || element.disabled || ![...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) return false;
+		const [a, b] = [light(getComputedStyle(element).color), light(behind(element))].sort((x, y) => y - x);
+		return (a + .05) / (b + .05) < 4.5;
+	}).map((element) => element.innerText).join("|");
+})()`
