@@ -301,16 +301,21 @@ $("write").onsubmit = async (event) => {
   event.preventDefault();
   const text = $("text").value, json = new FormData($("write")).get("kind") === "json";
   $("write-error").textContent = "";
-  try {
-    let data = text;
-    if (json) {
-      try { data = JSON.parse(text, exact); } catch (error) { throw new Error(`This is not JSON: ${error.message}`); }
+  let data = text;
+  if (json) {
+    try {
+      data = JSON.parse(text, exact);
+    } catch (error) {
+      $("write-error").textContent = `This is not JSON: ${error.message}`;
+      return;
     }
+  }
+  put(""); // at once: somebody may write on before the server has answered
+  try {
     await line.publish(chosen, data);
-    if ($("text").value === text) $("text").value = ""; // unless somebody has written on
-    fit();
   } catch (error) {
     $("write-error").textContent = error.message;
+    put([text, $("text").value].filter(Boolean).join("\n"));
   }
 };
 
@@ -319,6 +324,11 @@ $("text").onkeydown = (event) => {
   event.preventDefault();
   if (!$("send").disabled) $("write").requestSubmit();
 };
+
+function put(text) {
+  $("text").value = text;
+  fit();
+}
 
 // fit makes the field as high as its text, within limits that the style sets.
 function fit() {

@@ -22,8 +22,8 @@ var pictures = flag.String("pictures", "", "write pictures of the pages into thi
 // screens are those of phones, a tablet and desks.
 var screens = [][2]int64{{320, 568}, {390, 844}, {768, 1024}, {1280, 800}, {1920, 1080}}
 
-// Every page in every state that people meet it in. Nothing is wider than the screen, and
-// all text can be read, in light and dark; with -pictures there is a picture of each.
+// Every page in every state that people meet it in, in light and dark, on a phone and on a
+// desk, and with its text at twice its size; with -pictures there is a picture of each.
 func TestPictures(t *testing.T) {
 	if *pictures != "" {
 		if err := os.MkdirAll(*pictures, 0o755); err != nil {
@@ -194,26 +194,40 @@ func (p *page) pause(d time.Duration) {
 	}
 }
 
-// scene checks the page as it is on every screen, and takes its pictures. Before each
-// the condition is waited for, as of something that does not last.
+// scene checks the page as it is, and takes its pictures. Before each the condition is
+// waited for, as of something that does not last.
 func (p *page) scene(name, condition string) {
 	p.t.Helper()
-	for _, scheme := range []string{"light", "dark"} {
-		for _, size := range screens {
-			width, height := size[0], size[1]
-			p.do(chromedp.EmulateViewport(width, height), preferScheme(scheme))
-			p.until(condition)
-			if wide := p.eval(tooWide); wide != "" {
-				p.t.Errorf("%s, %s, %d wide: too wide are %s", name, scheme, width, wide)
-			}
-			if texts := p.eval(faint); texts != "" {
-				p.t.Errorf("%s, %s, %d wide: faint are %s", name, scheme, width, texts)
-			}
-			if *pictures != "" {
-				p.shoot(filepath.Join(*pictures, fmt.Sprintf("%s-%s-%d.png", name, scheme, width)))
-			}
+	check := func(scheme string, size [2]int64, zoom int) {
+		p.t.Helper()
+		p.do(chromedp.EmulateViewport(size[0], size[1]), preferScheme(scheme))
+		p.until(condition)
+		for _, fault := range p.list(fmt.Sprintf(faults, zoom)) {
+			p.t.Errorf("%s, %s, %d wide, text at %d %%: %s", name, scheme, size[0], zoom, fault)
 		}
 	}
+	if *pictures == "" {
+		check("light", screens[0], 100)
+		check("dark", screens[2], 100)
+		check("light", screens[3], 200)
+		return
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		for _, size := range screens {
+			check(scheme, size, 100)
+			p.shoot(filepath.Join(*pictures, fmt.Sprintf("%s-%s-%d.png", name, scheme, size[0])))
+		}
+	}
+}
+
+// list returns the value of an expression in the page that is a list of texts.
+func (p *page) list(expression string) []string {
+	p.t.Helper()
+	list, err := chromedp.Run(p.ctx, chromedp.Evaluate[[]string](expression))
+	if err != nil {
+		p.t.Fatalf("tab %s: %v", p.name, err)
+	}
+	return list
 }
 
 // painted waits until the page has been drawn anew.
@@ -243,31 +257,55 @@ func preferScheme(scheme string) chromedp.Action[chromedp.Void] {
 	}
 }
 
-// tooWide lists what is wider than the screen, or reaches out of it.
-const tooWide = `(() => {
-	if (document.documentElement.scrollWidth <= innerWidth) return "";
-	const wide = [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > innerWidth);
-	return wide.map((e) => e.id || e.className || e.tagName).join(", ") || "?";
-})()`
+// faults lists what is wrong with the page as it is drawn, with its text at so many per
+// cent: what is wider than the screen, text whose contrast with what is behind it is below
+// 4.5 and rims of fields, dots and lines of a picture below 3 (WCAG 2.2, 1.4.3, 1.4.11),
+// and on a phone what is too small for a thumb (2.5.5).
+const faults = `(() => {
+	const zoom = %d, found = [];
+	const named = (e) => e.tagName + (e.id ? "#" + e.id : e.className ? "." + e.className : "") + " " + (e.innerText ?? "").slice(0, 40);
+	document.documentElement.style.fontSize = zoom === 100 ? "" : 16 * zoom / 100 + "px";
+	const seen = [...document.querySelectorAll("body *")].filter((e) => e.checkVisibility());
 
-// faint lists the texts whose contrast with what is behind them is below 4.5 (WCAG
-// 2.1, 1.4.3).
-const faint = `(() => {
-	const channels = (colour) => colour.match(/[\d.]+/g).map(Number);
+	if (document.documentElement.scrollWidth > innerWidth) {
+		const out = seen.filter((e) => e.getBoundingClientRect().right > innerWidth && ![...e.children].some((c) => c.getBoundingClientRect().right > innerWidth));
+		found.push("wider than the screen: " + out.map(named).join(", "));
+	}
+
+	const parts = (colour) => colour.startsWith("#") ? colour.match(/\w\w/g).map((c) => parseInt(c, 16)) : colour.match(/[\d.]+/g).map(Number);
 	const light = (colour) => {
-		const [r, g, b] = channels(colour).slice(0, 3).map((v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+		const [r, g, b] = parts(colour).slice(0, 3).map((v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
 		return .2126 * r + .7152 * g + .0722 * b;
+	};
+	const contrast = (...colours) => {
+		const [a, b] = colours.map(light).sort((x, y) => y - x);
+		return (a + .05) / (b + .05);
 	};
 	const behind = (element) => {
 		for (let e = element; e; e = e.parentElement) {
 			const colour = getComputedStyle(e).backgroundColor;
-			if ((channels(colour)[3] ?? 1) === 1) return colour;
+			if ((parts(colour)[3] ?? 1) === 1) return colour;
 		}
 		return "rgb(255, 255, 255)";
 	};
-	return [...document.querySelectorAll("body *")].filter((element) => {
-		if (!element.checkVisibility() || element.disabled || ![...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) return false;
-		const [a, b] = [light(getComputedStyle(element).color), light(behind(element))].sort((x, y) => y - x);
-		return (a + .05) / (b + .05) < 4.5;
-	}).map((element) => element.innerText).join("|");
+	for (const e of seen) {
+		const style = getComputedStyle(e), hasText = [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+		if (hasText && !e.disabled && contrast(style.color, behind(e)) < 4.5) found.push("faint: " + named(e));
+		if (e.placeholder && contrast(getComputedStyle(e, "::placeholder").color, behind(e)) < 4.5) found.push("faint within: " + named(e));
+		if (e.matches("input:not([type=radio]), textarea, select, fieldset") && !e.matches(":focus") && contrast(style.borderTopColor, behind(e.parentElement)) < 3) found.push("faint rim: " + named(e));
+		if (e.matches(".dot, .swatch") && contrast(style.backgroundColor, behind(e.parentElement)) < 3) found.push("faint dot: " + named(e));
+	}
+	const root = getComputedStyle(document.documentElement);
+	for (const name of ["--c0", "--c1", "--c2", "--c3"]) {
+		const colour = root.getPropertyValue(name).trim();
+		if (colour && contrast(colour, root.getPropertyValue("--card").trim()) < 3) found.push("faint in pictures: " + name);
+	}
+
+	if (innerWidth < 760) for (const e of seen) {
+		if (!e.matches("button, select, textarea, summary, nav a, input:not([type=radio]), input[type=radio] + span")) continue;
+		const {width, height} = e.getBoundingClientRect();
+		if (width < 44 || height < 44) found.push("too small for a thumb: " + named(e) + Math.round(width) + " x " + Math.round(height));
+	}
+	document.documentElement.style.fontSize = "";
+	return found;
 })()`
