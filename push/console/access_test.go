@@ -53,9 +53,9 @@ func (p *page) walk(name string) {
 			p.t.Errorf("%s: with the focus, %s", name, fault)
 		}
 	}
-	// One of the radio buttons and one of the channels is met: from there the arrows lead on.
+	// The chosen radio button and the chosen channel are met: from there the arrows lead on.
 	for _, left := range p.list(`[...document.querySelectorAll("a, button, input, select, textarea, summary")]
-		.filter((e) => e.checkVisibility() && !e.disabled && !met.has(e) && e.tabIndex >= 0 && !(e.type === "radio" && !e.checked))
+		.filter((e) => e.checkVisibility() && !e.disabled && !met.has(e) && !(e.type === "radio" && !e.checked) && e.ariaSelected !== "false")
 		.map((e) => e.tagName + "#" + e.id + " " + e.innerText)`) {
 		p.t.Errorf("%s: the Tab key does not lead to %s", name, left)
 	}

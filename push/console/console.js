@@ -22,7 +22,7 @@ let chosen = null;
 function join(name) {
   if (!rooms.has(name)) {
     const room = {name, unread: 0, list: el("div", {role: "log", ariaLabel: `Messages of ${name}`, ariaLive: "off"})}; // see announce
-    room.empty = notice(room, "No messages yet. Write one below, or push one from a shell with the curl above.");
+    room.empty = notice(room, "No messages yet. Write one below, or push one from a shell with the curl above.", "empty");
     room.badge = el("span", {className: "unread"});
     room.tab = el("button", {type: "button", role: "tab", className: "channel", onclick: () => choose(name)}, el("span", {className: "name", title: name}, name), room.badge);
     room.tab.setAttribute("aria-controls", "room");
@@ -335,7 +335,7 @@ function fit() {
   $("text").style.height = "auto";
   $("text").style.height = `${$("text").scrollHeight + 2}px`;
 }
-$("text").oninput = fit;
+$("text").oninput = window.onresize = fit;
 
 $("copy").onclick = async () => {
   const done = await copy($("curl").textContent, $("curl"));

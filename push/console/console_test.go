@@ -87,25 +87,53 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// newBrowser starts a browser that can reach this machine only.
-func newBrowser(t *testing.T) context.Context {
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(chromium(t)),
-		chromedp.UserDataDir(t.TempDir()),
-		chromedp.NoSandbox, // which needs rights that containers do not have
-		chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
-	)
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, _ = chromedp.NewContext(ctx)
-	t.Cleanup(func() { chromedp.Cancel(ctx) }) // waits, so that its folder can be removed
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("starting Chromium: %v", err)
+// theBrowser is started by the first test that wants one, and serves all of them.
+var theBrowser struct {
+	sync.Once
+	ctx  context.Context
+	err  error
+	stop func()
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if theBrowser.stop != nil {
+		theBrowser.stop()
 	}
-	return ctx
+	os.Exit(code)
+}
+
+// newBrowser returns the browser, which can reach this machine only.
+func newBrowser(t *testing.T) context.Context {
+	path, b := chromium(t), &theBrowser
+	b.Do(func() {
+		var folder string
+		if folder, b.err = os.MkdirTemp("", "console"); b.err != nil {
+			return
+		}
+		options := append(chromedp.DefaultExecAllocatorOptions[:],
+			chromedp.ExecPath(path),
+			chromedp.UserDataDir(folder),
+			chromedp.NoSandbox, // which needs rights that containers do not have
+			chromedp.DisableGPU,
+			chromedp.Flag("disable-quic", true),
+			chromedp.Flag("disable-component-update", true),
+			chromedp.Flag("disable-background-networking", true),
+			chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+		)
+		ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+		b.ctx, _ = chromedp.NewContext(ctx)
+		b.stop = func() {
+			chromedp.Cancel(b.ctx) // waits, so that its folder can be removed
+			cancel()
+			os.RemoveAll(folder)
+		}
+		b.err = chromedp.Do(b.ctx)
+	})
+	if b.err != nil {
+		t.Fatalf("starting Chromium: %v", b.err)
+	}
+	return b.ctx
 }
 
 // A page is a tab of the browser.

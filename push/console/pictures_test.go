@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,14 +23,13 @@ var pictures = flag.String("pictures", "", "write pictures of the pages into thi
 // screens are those of phones, a tablet and desks.
 var screens = [][2]int64{{320, 568}, {390, 844}, {768, 1024}, {1280, 800}, {1920, 1080}}
 
+// documents are the scenes that the documents show, as in the window of a desk, and the
+// names that they have there.
+var documents = map[string]string{"news": "console", "server": "console-server", "compare-running": "console-compare"}
+
 // Every page in every state that people meet it in, in light and dark, on a phone and on a
 // desk, and with its text at twice its size; with -pictures there is a picture of each.
 func TestPictures(t *testing.T) {
-	if *pictures != "" {
-		if err := os.MkdirAll(*pictures, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
 	browser := newBrowser(t)
 	t.Run("channels", func(t *testing.T) { channelScenes(t, browser) })
 	t.Run("server", func(t *testing.T) { serverScenes(t, browser) })
@@ -167,7 +167,7 @@ func compareScenes(t *testing.T, browser context.Context) {
 	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "5", document.getElementById("go").click()`))
 	messages := 5
 	if *pictures != "" {
-		messages = 120
+		messages = 80
 	}
 	p.until(fmt.Sprintf(`Number(document.querySelector("#rows td").textContent) >= %d`, messages))
 	p.scene("compare-running", `document.getElementById("go").textContent === "Stop"`)
@@ -208,14 +208,16 @@ func (p *page) scene(name, condition string) {
 	}
 	if *pictures == "" {
 		check("light", screens[0], 100)
-		check("dark", screens[2], 100)
-		check("light", screens[3], 200)
+		check("dark", screens[3], 200)
 		return
 	}
 	for _, scheme := range []string{"light", "dark"} {
 		for _, size := range screens {
 			check(scheme, size, 100)
-			p.shoot(filepath.Join(*pictures, fmt.Sprintf("%s-%s-%d.png", name, scheme, size[0])))
+			p.shoot(fmt.Sprintf("%s-%s-%d", name, scheme, size[0]), chromedp.FullScreenshot(100))
+			if in := documents[name]; in != "" && size[0] == 1280 {
+				p.shoot(fmt.Sprintf("docs/%s-%s", in, scheme), chromedp.CaptureScreenshot())
+			}
 		}
 	}
 }
@@ -236,11 +238,12 @@ func (p *page) painted() {
 	p.do(chromedp.Evaluate[chromedp.Void](`new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done())))`, chromedp.EvalAwaitPromise))
 }
 
-func (p *page) shoot(path string) {
+func (p *page) shoot(name string, screenshot chromedp.Action[[]byte]) {
 	p.t.Helper()
-	png, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
+	path := filepath.Join(*pictures, name+".png")
+	png, err := chromedp.Run(p.ctx, screenshot)
 	if err == nil {
-		err = os.WriteFile(path, png, 0o644)
+		err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, png, 0o644))
 	}
 	if err != nil {
 		p.t.Fatal(err)
