@@ -63,16 +63,16 @@ func (p *page) walk(name string) {
 
 // With the keyboard alone people can do all that there is to do.
 func TestKeyboard(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	host := newHost(t, "127.0.0.1:0")
 	p := open(t, browser, "channels", "http://"+host.addr+"/console")
 	p.untilState("open")
 	p.until(`document.activeElement.id === "join-name"`)
 	p.walk("first visit")
-	p.do(chromedp.Focus(chromedp.ID("join-name")))
+	p.do(chromedp.EmulateViewport(1280, 800), chromedp.Focus(chromedp.ID("join-name")))
 	for _, channel := range []string{"one", "two", "three"} {
 		p.press(channel + kb.Enter)
-		p.until(`document.activeElement.id === "text"`)
+		p.until(`document.activeElement.id === "text" && document.activeElement.offsetHeight > 30`)
 		p.enter("in " + channel)
 		p.untilShown("in " + channel)
 		p.do(chromedp.Focus(chromedp.ID("join-name")))
@@ -150,7 +150,7 @@ func (p *page) spoken() (list []string) {
 
 // What those hear who do not see the pages.
 func TestSpoken(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	host := newHost(t, "127.0.0.1:0")
 	host.publish("news", "", "The morning edition is out.")
 	p := open(t, browser, "channels", "http://"+host.addr+"/console#news,builds")
@@ -218,7 +218,7 @@ func TestPagesAreQuiet(t *testing.T) {
 			if (region && region.ariaLive !== "off" && region.textContent && told.at(-1) !== region.textContent) told.push(region.textContent);
 		}
 	}).observe(document.body, {subtree: true, childList: true, characterData: true}), true`
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	host := newHost(t, "127.0.0.1:0")
 	p := open(t, browser, "channels", "http://"+host.addr+"/console#news")
 	p.untilState("open")
@@ -255,7 +255,7 @@ func TestPagesAreQuiet(t *testing.T) {
 
 // Who asks for less motion gets none that says nothing, and pictures that move seldom.
 func TestReducedMotion(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	p := open(t, browser, "motion", newDesk(t, new(push.Server))+"/console/compare")
 	p.until(`document.querySelectorAll("#rows tr").length`)
 	p.do(chromedp.Evaluate[chromedp.Void](`void (() => {

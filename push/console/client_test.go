@@ -72,7 +72,7 @@ func offline(off bool) chromedp.Action[chromedp.Void] {
 // network goes, its transports are blocked and let through again, and the server
 // is started anew.
 func TestClient(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	host := newHost(t, "127.0.0.1:0")
 	p := open(t, browser, "client", "http://"+host.addr+"/console")
 	p.do(chromedp.Evaluate[chromedp.Void](listen))

@@ -471,8 +471,9 @@ new ResizeObserver(paint).observe($("charts"));
 
 // A table that is wider than its place can be scrolled, with keys, too.
 new ResizeObserver(() => {
-  const {scrollWidth, clientWidth} = $("wide");
-  $("wide").tabIndex = scrollWidth > clientWidth ? 0 : -1;
+  const wide = $("wide");
+  if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
+  else wide.removeAttribute("tabindex");
 }).observe($("figures"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 

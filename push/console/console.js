@@ -64,6 +64,7 @@ function choose(name) {
   copied();
   unannounced = 0;
   $("write-error").textContent = "";
+  fit(); // which it could not while nothing was shown
   $("scroll").replaceChildren(room.list);
   who(room);
   read(room);

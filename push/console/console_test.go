@@ -87,8 +87,8 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// theBrowser is started by the first test that wants one, and serves all of them.
-var theBrowser struct {
+// chrome is started by the first test that wants a browser, and serves all of them.
+var chrome struct {
 	sync.Once
 	ctx  context.Context
 	err  error
@@ -97,15 +97,15 @@ var theBrowser struct {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if theBrowser.stop != nil {
-		theBrowser.stop()
+	if chrome.stop != nil {
+		chrome.stop()
 	}
 	os.Exit(code)
 }
 
-// newBrowser returns the browser, which can reach this machine only.
-func newBrowser(t *testing.T) context.Context {
-	path, b := chromium(t), &theBrowser
+// theBrowser returns the browser, which can reach this machine only.
+func theBrowser(t *testing.T) context.Context {
+	path, b := chromium(t), &chrome
 	b.Do(func() {
 		var folder string
 		if folder, b.err = os.MkdirTemp("", "console"); b.err != nil {
@@ -380,7 +380,7 @@ func (h *host) publish(channel, kind, data string) {
 
 // The page's main job, in two tabs.
 func TestPage(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	host := newHost(t, "127.0.0.1:0")
 	url := "http://" + host.addr
 
@@ -485,7 +485,7 @@ func TestPage(t *testing.T) {
 
 // Who is here, and over which transport the page is.
 func TestPresenceAndTransport(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	host := newHost(t, "127.0.0.1:0")
 	url := "http://" + host.addr + "/console"
 	ann := open(t, browser, "ann", url+"?user=ann#news")
@@ -516,7 +516,7 @@ func TestPresenceAndTransport(t *testing.T) {
 
 // A server that asks for a token: so does the page.
 func TestToken(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	server := httptest.NewServer(&push.Server{
 		Console: console.Handler(),
 		Authorize: func(_ *http.Request, token string) (push.Grant, error) {
@@ -538,7 +538,7 @@ func TestToken(t *testing.T) {
 	p.until(`document.getElementById("show").hidden`)
 	p.until(`document.getElementById("who").innerText === "1 here ann"`)
 	p.enter("not allowed")
-	p.until(`document.getElementById("write-error").innerText.includes("may not publish")`)
+	p.until(`document.getElementById("write-error").innerText.includes("may not publish") && document.getElementById("text").value === "not allowed"`)
 	p.do(chromedp.Reload())
 	p.untilState("open")
 	if address := p.eval(`location.href`); strings.Contains(address, "good") {

@@ -31,7 +31,7 @@ func recipes(t *testing.T) map[string]string {
 
 // The pages of the cook book do in a browser what the book says.
 func TestCookbook(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	pages := recipes(t)
 	srv := &push.Server{Script: js.Handler()}
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -56,7 +56,7 @@ func onlyKey(_ *http.Request, token string) (push.Grant, error) {
 // The figures of the page are those of the server, and say what is so of any network:
 // polling asks most and is late, the others ask less and are not.
 func TestCompare(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	url := newDesk(t, &push.Server{LiteralHosts: true})
 	p := open(t, browser, "compare", url+"/console/compare")
 	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "5", document.getElementById("go").click()`))
@@ -99,7 +99,7 @@ func TestCompare(t *testing.T) {
 
 // Where keys are set both pages ask for one, and take only that of an administrator.
 func TestDeskKey(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	srv := &push.Server{Authorize: onlyKey}
 	url := newDesk(t, srv)
 	p := open(t, browser, "key", url+"/console/look")
@@ -125,7 +125,7 @@ func TestDeskKey(t *testing.T) {
 // What the server does shows on the page: lines, messages, refusals, and a channel with
 // its messages and who is present, as text and never as markup.
 func TestLookPage(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	srv := &push.Server{LiteralHosts: true, MaxMessage: 100}
 	url := newDesk(t, srv)
 	subscribe(t, url, "ann", "news")
@@ -145,8 +145,12 @@ func TestLookPage(t *testing.T) {
 	p.until(`document.querySelector(".row[open] .inside")?.innerText.includes("Present: ann")`)
 	publish(t, srv, "news", `{"a":"<img src=x>"}`)
 	p.until(`[...document.querySelectorAll(".inside pre")].some(e => e.textContent === '{"a":"<img src=x>"}')`)
+	p.until(`document.querySelector(".tile.published strong").textContent !== "–"`)
 	p.keys("filter", "oth")
 	p.until(`document.querySelectorAll("#list .row").length === 1 && document.querySelector("#list .name").textContent === "other"`)
+	if p.text(".tile.published strong") == "–" { // each letter asks the server again
+		t.Error("who filters no longer sees how much is published")
+	}
 	if n := p.eval(`String(document.querySelectorAll("#list b b, #list img").length)`); n != "0" {
 		t.Errorf("%s messages have become elements", n)
 	}

@@ -104,7 +104,7 @@ function show(look) {
   skew = Date.now() - new Date(look.now);
   // Who types a filter asks often: what happens in a moment says little of a second.
   const since = looks.findLast((l) => new Date(look.now) - new Date(l.now) >= EVERY / 2);
-  looks = [...looks.slice(looks.indexOf(since)), look];
+  looks = [...(since ? looks.slice(looks.indexOf(since)) : looks), look];
   const seconds = since && (new Date(look.now) - new Date(since.now)) / 1000;
   const rate = (f) => since ? Math.max(0, (f(look.totals) - f(since.totals)) / seconds) : null;
   const sum = (map) => Object.values(map).reduce((a, b) => a + b, 0);

@@ -17,7 +17,7 @@ import (
 // A page of another origin, as the README shows one, over every transport: it reads and
 // publishes if its origin is let in, and does neither if not.
 func TestOtherOrigin(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	mux := http.NewServeMux()
 	mux.Handle("/duplex.js", js.Handler())
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

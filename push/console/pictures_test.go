@@ -30,7 +30,7 @@ var documents = map[string]string{"news": "console", "server": "console-server",
 // Every page in every state that people meet it in, in light and dark, on a phone and on a
 // desk, and with its text at twice its size; with -pictures there is a picture of each.
 func TestPictures(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	t.Run("channels", func(t *testing.T) { channelScenes(t, browser) })
 	t.Run("server", func(t *testing.T) { serverScenes(t, browser) })
 	t.Run("compare", func(t *testing.T) { compareScenes(t, browser) })
