@@ -20,11 +20,6 @@ import (
 
 // newDesk serves a push server with its desk, and returns its URL.
 func newDesk(t *testing.T, srv *push.Server) string {
-	_, url := newDeskAndURL(t, srv)
-	return url
-}
-
-func newDeskAndURL(t *testing.T, srv *push.Server) (*console.Desk, string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	desk := console.Attach(ctx, srv)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -39,7 +34,7 @@ func newDeskAndURL(t *testing.T, srv *push.Server) (*console.Desk, string) {
 		srv.Shutdown(context.Background())
 		hs.Close()
 	})
-	return desk, "http://" + listener.Addr().String()
+	return "http://" + listener.Addr().String()
 }
 
 // onlyKey lets the API key "admin" do everything and a token "user" read.

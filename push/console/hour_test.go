@@ -28,7 +28,7 @@ import (
 // An hour is what a server answers that is in use for more than an hour, by path and
 // query: one after the other where a page asks for a path again, and then the last. It is
 // from a real server in fake time. So all that a page shows of it fits together, and is
-// the same each time.
+// nearly the same each time.
 type hour map[string][]string
 
 const nothing = "/console/api/look?limit=25&prefix=nothing" // a filter that no name has
@@ -46,32 +46,31 @@ func (h hour) record(t *testing.T) {
 	console.Attach(ctx, srv)
 	time.Sleep(time.Second / 2) // nothing is published in the moment of a sample
 	web := wstest.NewServer(srv)
-	days := traffic{t: t, srv: srv, web: web, ctx: ctx, dice: rand.New(rand.NewPCG(7, 11))}
+	clients := traffic{t: t, srv: srv, web: web, ctx: ctx, dice: rand.New(rand.NewPCG(7, 11))}
 	for second := range 82 * 60 {
-		days.second(second)
+		clients.second(second)
 		time.Sleep(time.Second)
 	}
-	ask := func(path string) string {
+	keep := func(path string) {
 		status, text := ask(srv, "GET", path, "")
 		if status != 200 {
 			t.Errorf("%s: status %d", path, status)
 		}
 		h[path] = append(h[path], text)
-		return text
 	}
-	ask("/console/api/history")
+	keep("/console/api/history")
 	for second := range 80 {
-		days.second(82*60 + second)
+		clients.second(82*60 + second)
 		time.Sleep(time.Second)
 		if second%2 == 1 {
-			ask("/console/api/look?limit=25&prefix=")
-			ask(nothing)
+			keep("/console/api/look?limit=25&prefix=")
+			keep(nothing)
 		}
 	}
 	for _, channel := range srv.ChannelStats("", 100) {
 		path := "/channels/" + url.PathEscape(channel.Channel)
-		ask(path + "?limit=5")
-		ask(path + "/presence")
+		keep(path + "?limit=5")
+		keep(path + "/presence")
 	}
 	cancel()
 	srv.Shutdown(context.Background())
@@ -158,17 +157,12 @@ func (tr *traffic) second(n int) {
 	}
 	if n%1300 == 400 {
 		for range 8 + tr.dice.IntN(8) {
-			tr.request("POST", "/channels/news", strings.Repeat("x", 5<<10))
+			ask(tr.srv, "POST", "/channels/news", strings.Repeat("x", 5<<10))
 		}
-		tr.request("GET", "/poll?channel=news&since=x", "")
 	}
 }
 
 func (tr *traffic) publish(channel, data string) { publish(tr.t, tr.srv, channel, data) }
-
-func (tr *traffic) request(method, path, body string) {
-	ask(tr.srv, method, path, body)
-}
 
 // listen is a client by WebSocket.
 func (tr *traffic) listen(user string, channels ...string) {
