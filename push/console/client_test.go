@@ -16,9 +16,9 @@ import (
 // listen has a page listen to the channel n with the client of package js, and write
 // down what it gets.
 const listen = `void import("/console/duplex.js").then(({connect}) => {
-	window.got = []; window.resets = []; window.used = [];
+	window.got = []; window.resets = []; window.used = []; window.tries = 0;
 	window.line = connect("/", {upgrade: 300});
-	line.addEventListener("state", ({detail}) => { if (detail.name === "open") used.push(detail.transport); });
+	line.addEventListener("state", ({detail}) => { if (detail.name === "open") used.push(detail.transport); tries += detail.name === "connecting"; });
 	line.addEventListener("reset", ({detail}) => resets.push(detail.reason));
 	line.subscribe("n", (data) => got.push(data));
 	line.subscribe("other", () => {});
@@ -72,7 +72,7 @@ func offline(off bool) chromedp.Action[chromedp.Void] {
 // network goes, its transports are blocked and let through again, and the server
 // is started anew.
 func TestClient(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	host := newHost(t, "127.0.0.1:0")
 	p := open(t, browser, "client", "http://"+host.addr+"/console")
 	p.do(chromedp.Evaluate[chromedp.Void](listen))
@@ -91,7 +91,8 @@ func TestClient(t *testing.T) {
 	t.Log("the line is cut and nobody reaches the server for a while")
 	host.cut(true)
 	p.until(`line.state.name === "waiting"`)
-	p.until(`line.state.name === "connecting"`)
+	tries := p.eval(`String(tries)`)
+	p.until(`tries > ` + tries) // which it is for a moment only, each time
 	host.cut(false)
 	using("websocket")
 

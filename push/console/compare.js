@@ -1,18 +1,22 @@
 // The comparison: one channel, received in four ways at once.
 
-import { $, api, authorization, base, bytes, delay, draw, el, needsKey, number, onKey, state, token } from "./desk.js";
+import { $, api, authorization, base, bytes, copy, delay, draw, el, needsKey, number, onKey, state, token } from "./desk.js";
 
-const SPAN = 60_000; // what the pictures show
+const SPAN = 60_000; // what the pictures show at most
 const KEEP = 2000; // delays of a way that the figures are made of, the latest
 const HELD = 300; // milliseconds that a request may wait without a word about it
 const SUBPROTOCOL = "duplex.v1.json";
 
 // The shapes tell the ways apart where colours do not.
 const ways = [
-  {key: "polling", name: "Polling", colour: 3, shape: "M1 1h10v10H1z", receive: (run, way) => poll(run, way, "0")},
-  {key: "long_polling", name: "Long polling", short: "Long poll", colour: 2, shape: "M6 0l6 11.5H0z", receive: (run, way) => poll(run, way, "25s")},
-  {key: "sse", name: "SSE", colour: 1, shape: "M6 0l6 6-6 6-6-6z", receive: events},
-  {key: "websocket", name: "WebSocket", colour: 0, shape: "M6 .5a5.5 5.5 0 100 11 5.5 5.5 0 000-11z", receive: socket},
+  {key: "polling", name: "Polling", colour: 3, shape: "M1 1h10v10H1z", receive: (run, way) => poll(run, way, "0"),
+    about: "Asks again and again whether there is news."},
+  {key: "long_polling", name: "Long polling", colour: 2, shape: "M6 0l6 11.5H0z", receive: (run, way) => poll(run, way, "25s"),
+    about: "Asks, and is answered when there is news."},
+  {key: "sse", name: "SSE", colour: 1, shape: "M6 0l6 6-6 6-6-6z", receive: events,
+    about: "Asks once, and the answer goes on with each message."},
+  {key: "websocket", name: "WebSocket", colour: 0, shape: "M6 .5a5.5 5.5 0 100 11 5.5 5.5 0 000-11z", receive: socket,
+    about: "Opens one line, on which both sides write when they like."},
 ];
 
 let run = null; // the one that goes on
@@ -84,6 +88,7 @@ async function start() {
     mine.position = await publisher(mine);
     for (const side of mine.ways.values()) follow(mine, side);
     await mine.wait(300); // until the lines are there: else the first message finds some of them late
+    $("charts").hidden = $("figures-panel").hidden = false;
     state("open", "Running");
     publish(mine);
     figures(mine);
@@ -291,7 +296,7 @@ const rows = [
     meaning: "Bytes that it has sent: status lines, headers and messages; for WebSocket the frames."},
   {name: "Bytes a message", value: (s) => each(s, s.figures.received + s.figures.sent), tell: none(bytes), main: true,
     meaning: "Both together, for each message that came. The beginning is in it, so it falls for a while where a line is opened only once."},
-  {name: "Packets a message", value: (s) => s.figures.packets ? each(s, s.figures.packets) : null, tell: none(number),
+  {name: "Packets a message", value: (s) => s.figures.packets ? each(s, s.figures.packets) : null, tell: none((n) => n.toFixed(1)),
     meaning: "TCP packets in both directions, acknowledgements included. Each has 40 bytes and more of headers on its way, which are not in the bytes above."},
   {name: "Delay, median", value: (s) => quantile(s.delays, .5), tell: none(delay), main: true,
     meaning: "Half of the messages came faster: from when this page gave the message to its own line until it came back by this way. The way to the server is in it, the same for all."},
@@ -303,14 +308,14 @@ for (const way of ways) {
   way.icon = () => draw("svg", {viewBox: "0 0 12 12", class: "shape", "aria-hidden": "true"}, draw("path", {d: way.shape}));
   way.value = el("strong", {}, "–");
   way.bar = el("i");
-  way.facts = el("p", {className: "facts"}, "not started");
+  way.facts = el("p", {className: "facts"}, way.about);
   $("ways").append(el("article", {className: `way c${way.colour}`},
     el("h2", {}, way.icon(), way.name),
     el("p", {className: "value"}, way.value, el("span", {className: "unit"}, "on the wire for a message")),
     el("div", {className: "meter", ariaHidden: "true"}, way.bar),
     way.facts));
 }
-$("heads").append(el("th", {scope: "col"}, "Figure"), ...ways.map((way) => el("th", {scope: "col"}, way.short ?? way.name)));
+$("heads").append(el("th", {scope: "col"}, "Figure"), ...ways.map((way) => el("th", {scope: "col"}, way.name)));
 for (const row of rows) {
   row.cells = ways.map(() => el("td", {}, "–"));
   $("rows").append(el("tr", {className: row.main ? "main" : ""}, el("th", {scope: "row"}, row.name), ...row.cells));
@@ -334,29 +339,27 @@ function show(mine) {
     for (const row of rows) row.cells[i].textContent = (/server|Bytes/.test(row.name) ? about : "") + row.tell(row.value(side));
   });
   const seconds = Math.round(((mine.ended ?? performance.now()) - mine.began) / 1000);
-  $("figures-note").textContent = `${number(mine.sent)} messages of ${number(mine.size)} bytes in ${number(seconds)} s, polled every ${mine.interval / 1000} s`;
+  $("figures-note").textContent = `${number(mine.sent)} messages of ${number(mine.size)} bytes in ${number(seconds)}\u00a0s, polled every ${mine.interval / 1000}\u00a0s`;
 }
 
 // asText is the table as Markdown, which is readable as it is.
 function asText() {
   const lines = [["Figure", ...ways.map((way) => way.name)], ["---", ...ways.map(() => "---:")]];
   for (const row of rows) lines.push([row.name, ...row.cells.map((cell) => cell.textContent.replaceAll("\u00a0", " "))]);
-  return `${$("figures-note").textContent}\n\n` + lines.map((line) => `| ${line.join(" | ")} |\n`).join("");
+  return `${$("figures-note").textContent.replaceAll("\u00a0", " ")}\n\n` + lines.map((line) => `| ${line.join(" | ")} |\n`).join("");
 }
 
 $("copy").onclick = async () => {
-  let done = "Copied";
-  try {
-    await navigator.clipboard.writeText(asText());
-  } catch { // only pages from https and from this machine may use the clipboard
-    getSelection().selectAllChildren($("figures"));
-    done = document.execCommand("copy") ? "Copied" : "Selected";
-  }
-  $("copied").textContent = $("copy").textContent = done;
-  setTimeout(() => { $("copy").textContent = "Copy table"; $("copied").textContent = ""; }, 2000);
+  $("told").textContent = $("copy").textContent = await copy(asText(), $("figures"));
+  setTimeout(() => { $("copy").textContent = "Copy table"; $("told").textContent = ""; }, 2000);
 };
 
 // ---- pictures
+
+// span is what the pictures show: all of a run, until it gets longer than SPAN.
+function span(mine, now) {
+  return [10_000, 20_000, 30_000].find((ms) => mine && now - mine.began < ms) ?? SPAN;
+}
 
 // A Sheet is a canvas with axes: time from right to left, and a scale upwards.
 class Sheet {
@@ -365,8 +368,9 @@ class Sheet {
     this.pen = this.canvas.getContext("2d");
   }
 
-  // begin makes the sheet empty. ticks are [place from 0 to 1, text].
-  begin(ticks) {
+  // begin makes the sheet empty, for some milliseconds. ticks are [place from 0 to 1,
+  // text]; right is what is left free beside them.
+  begin(ms, ticks, right = 10) {
     const {canvas, pen} = this, ratio = devicePixelRatio || 1;
     const width = canvas.clientWidth, height = canvas.clientHeight;
     if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
@@ -377,10 +381,12 @@ class Sheet {
     pen.clearRect(0, 0, width, height);
     const style = getComputedStyle(document.documentElement), colour = (name) => style.getPropertyValue(name).trim();
     this.colours = [0, 1, 2, 3].map((i) => colour(`--c${i}`));
+    this.ink = colour("--ink");
     pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
     pen.textBaseline = "middle";
-    const left = 52, right = 10, low = 22, high = 8;
+    const left = 60, low = 22, high = 8;
     this.x = (share) => left + share * (width - left - right);
+    this.at = (ago) => this.x(1 - ago / ms);
     this.y = (share) => height - low - share * (height - low - high);
     pen.lineWidth = 1;
     pen.fillStyle = colour("--soft");
@@ -394,7 +400,7 @@ class Sheet {
       pen.textAlign = "right";
       pen.fillText(text, left - 7, y);
     }
-    for (const [share, text, align] of [[0, "60 s ago", "left"], [.5, "30 s", "center"], [1, "now", "right"]]) {
+    for (const [share, text, align] of [[0, `${ms / 1000} s ago`, "left"], [.5, `${ms / 2000} s`, "center"], [1, "now", "right"]]) {
       pen.textAlign = align;
       pen.fillText(text, this.x(share), height - 9);
     }
@@ -412,39 +418,54 @@ const bytesSheet = new Sheet("bytes-chart"), delaySheet = new Sheet("delay-chart
 // nice returns a round number that is at least n: the top of a scale.
 function nice(n) {
   const ten = 10 ** Math.floor(Math.log10(n));
-  return [1, 2, 5, 10].find((k) => k * ten >= n) * ten;
+  return [1, 2, 4, 8, 10].find((k) => k * ten >= n) * ten; // the quarters are round, too
 }
 
 function paintBytes(mine, now) {
   let most = 0;
   for (const side of mine?.ways.values() ?? []) most = Math.max(most, side.curve.at(-1)?.[1] ?? 0);
-  const top = nice(Math.max(most, 1000));
-  bytesSheet.begin([0, .25, .5, .75, 1].map((share) => [share, bytes(share * top)]));
-  const {pen} = bytesSheet;
+  const top = nice(Math.max(most, 1000)), names = bytesSheet.canvas.clientWidth >= 400;
+  bytesSheet.begin(span(mine, now), [0, .25, .5, .75, 1].map((share) => [share, bytes(share * top)]), names ? 100 : 10);
+  const {pen} = bytesSheet, ends = [];
   for (const {way, curve} of mine?.ways.values() ?? []) {
     if (curve.length < 2) continue;
     pen.strokeStyle = pen.fillStyle = bytesSheet.colours[way.colour];
     pen.lineWidth = 2;
     pen.lineJoin = "round";
     pen.beginPath();
-    for (const [at, value] of curve) pen.lineTo(bytesSheet.x(1 - (now - at) / SPAN), bytesSheet.y(value / top));
+    for (const [at, value] of curve) pen.lineTo(bytesSheet.at(now - at), bytesSheet.y(value / top));
     pen.stroke();
-    const [at, value] = curve.at(-1);
-    mark(pen, way, bytesSheet.x(1 - (now - at) / SPAN), bytesSheet.y(value / top), 9);
+    const [at, value] = curve.at(-1), x = bytesSheet.at(now - at), y = bytesSheet.y(value / top);
+    mark(pen, way, x, y, 9);
+    ends.push({way, y});
   }
+  if (names) label(bytesSheet, ends);
   bytesSheet.end();
+}
+
+// label writes the names of the ways at the ends of their lines, the lowest first: those
+// above make room.
+function label({pen, x, ink}, ends) {
+  pen.fillStyle = ink;
+  pen.textAlign = "left";
+  let free = Infinity;
+  for (const {way, y} of ends.sort((a, b) => b.y - a.y)) {
+    free = Math.min(y, free - 15);
+    pen.fillText(way.name, x(1) + 10, free);
+  }
 }
 
 const FLOOR = .3, CEILING = 10_000; // milliseconds, on a scale of tens
 const place = (ms) => Math.log(Math.min(CEILING, Math.max(FLOOR, ms)) / FLOOR) / Math.log(CEILING / FLOOR);
 
 function paintDelays(mine, now) {
-  delaySheet.begin([1, 10, 100, 1000, 10_000].map((ms) => [place(ms), delay(ms)]));
+  const ms = span(mine, now);
+  delaySheet.begin(ms, [1, 10, 100, 1000, 10_000].map((ms) => [place(ms), delay(ms)]));
   const {pen} = delaySheet;
-  pen.globalAlpha = .85;
+  pen.globalAlpha = .7;
   for (const {way, dots} of mine?.ways.values() ?? []) {
     pen.fillStyle = delaySheet.colours[way.colour];
-    for (const [at, ms] of dots) if (now - at < SPAN) mark(pen, way, delaySheet.x(1 - (now - at) / SPAN), delaySheet.y(place(ms)), 6.5);
+    for (const [at, late] of dots) if (now - at < ms) mark(pen, way, delaySheet.at(now - at), delaySheet.y(place(late)), 6.5);
   }
   delaySheet.end();
 }
@@ -474,13 +495,21 @@ function animate() {
   else paint();
 }
 
-new ResizeObserver(paint).observe($("bytes-chart"));
+new ResizeObserver(paint).observe($("charts"));
+
+// A table that is wider than its place can be scrolled, with keys, too.
+new ResizeObserver(() => {
+  const wide = $("wide");
+  if (wide.scrollWidth > wide.clientWidth) wide.tabIndex = 0;
+  else wide.removeAttribute("tabindex");
+}).observe($("figures"));
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
 // ---- what people do
 
 function controls() {
   $("go").textContent = run ? "Stop" : "Start";
+  $("go").classList.toggle("stop", !!run);
   for (const id of ["rate", "size", "interval"]) $(id).disabled = !!run;
 }
 
@@ -491,6 +520,9 @@ $("controls").onsubmit = (event) => {
   requestAnimationFrame(animate);
 };
 
-onKey(() => $("controls").requestSubmit());
+onKey(() => {
+  $("view").hidden = false;
+  $("controls").requestSubmit();
+});
 window.addEventListener("pagehide", () => run && stop());
 paint();

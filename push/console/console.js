@@ -1,11 +1,11 @@
 // The page: channels on the left, the chosen one's messages on the right. The
 // channels are in the address after #, so that a reload or a bookmark keeps them.
 
+import { $, copy, el, pretty } from "./desk.js";
 import { connect } from "./duplex.js";
 
 const KEEP = 500; // messages of a channel on the page
 const HISTORY = 50; // to begin with
-const $ = (id) => document.getElementById(id);
 const base = new URL(".", location.href); // the page is .../console
 const line = connect(base, {
   // For as long as the tab is open, and only asked for by a server that wants one.
@@ -21,11 +21,12 @@ let chosen = null;
 
 function join(name) {
   if (!rooms.has(name)) {
-    const room = {name, unread: 0, list: el("div", {role: "log", ariaLabel: `Messages of ${name}`})};
-    room.empty = notice(room, "No messages yet. Write one below, or push one from a shell with the line above.");
+    const room = {name, unread: 0, list: el("div", {role: "log", ariaLabel: `Messages of ${name}`, ariaLive: "off"})}; // see announce
+    room.empty = notice(room, "No messages yet. Write one below, or push one from a shell with the curl above.", "empty");
     room.badge = el("span", {className: "unread"});
-    room.tab = el("button", {type: "button", className: "channel", onclick: () => choose(name)}, el("span", {className: "name"}, name), room.badge);
-    room.item = el("li", {}, room.tab);
+    room.tab = el("button", {type: "button", role: "tab", className: "channel", onclick: () => choose(name)}, el("span", {className: "name", title: name}, name), room.badge);
+    room.tab.setAttribute("aria-controls", "room");
+    room.item = el("li", {role: "presentation"}, room.tab);
     rooms.set(name, room);
     $("channels").append(room.item);
     room.unsubscribe = line.subscribe(name, (data, message) => show(room, message), {
@@ -48,16 +49,22 @@ function leave(name) {
 
 function choose(name) {
   chosen = name;
-  for (const room of rooms.values()) room.tab.ariaCurrent = room.name === name ? "true" : null;
+  for (const room of rooms.values()) {
+    room.tab.ariaSelected = String(room.name === name);
+    room.tab.tabIndex = room.name === name ? 0 : -1;
+  }
   const room = rooms.get(name);
   $("welcome").hidden = !!room;
   $("room").hidden = !room;
   remember();
   if (!room) return;
-  $("title").textContent = name;
+  room.tab.scrollIntoView({block: "nearest", inline: "nearest"});
+  $("title").textContent = $("title").title = name;
   $("curl").textContent = curl(name);
-  copied("");
+  copied();
+  unannounced = 0;
   $("write-error").textContent = "";
+  fit(); // which it could not while nothing was shown
   $("scroll").replaceChildren(room.list);
   who(room);
   read(room);
@@ -109,15 +116,26 @@ function show(room, message) {
       ? el("p", {className: "data"}, message.data)
       : el("pre", {className: "data json"}, pretty(message.data))));
   if (room.name !== chosen || document.hidden) room.unread++;
+  if (room.name === chosen) announce(message.data);
   unread(room);
 }
 
-const clock = new Intl.DateTimeFormat([], {hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23"});
+// tell has the text read out to those who listen to the page.
+function tell(text) { $("told").textContent = text; }
 
-function pretty(data) {
-  const short = JSON.stringify(data);
-  return short.length <= 60 ? short : JSON.stringify(data, null, 2);
+let unannounced = 0; // messages
+
+// announce tells what has come, but not each message: where many come, nobody would get
+// to hear anything else.
+function announce(data) {
+  if (unannounced++) return;
+  setTimeout(() => {
+    if (unannounced) tell(unannounced === 1 ? pretty(data) : `${unannounced} messages`);
+    unannounced = 0;
+  }, 2000);
 }
+
+const clock = new Intl.DateTimeFormat([], {hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3, hourCycle: "h23"});
 
 function notice(room, text, kind = "") {
   return add(room, el("p", {className: `notice ${kind}`}, text));
@@ -163,7 +181,7 @@ function read(room) {
 
 function unread(room) {
   room.badge.textContent = room.unread && room.name !== chosen ? String(Math.min(room.unread, 999)) : "";
-  room.badge.title = room.badge.textContent && `${room.unread} unread`;
+  room.tab.ariaLabel = room.name + (room.badge.textContent && `, ${room.unread} unread`);
   title();
 }
 
@@ -212,31 +230,35 @@ function transports() {
   return some.length ? some : undefined;
 }
 
-let countdown = 0;
+let countdown = 0, known = ""; // the state that was told last
 
 line.addEventListener("state", ({detail: state}) => {
   clearInterval(countdown);
   $("line").dataset.state = state.name;
   $("line").dataset.transport = state.transport ?? "";
-  $("line-now").hidden = state.name !== "waiting" && state.name !== "closed";
+  const locked = state.code === 4001 && state.name === "closed";
+  $("line-now").hidden = locked || state.name !== "waiting" && state.name !== "closed";
   $("send").disabled = state.name !== "open";
-  $("line-text").textContent = {connecting: "Connecting", open: "Open"}[state.name] ?? "Closed";
+  $("line-text").textContent = {connecting: "Connecting", open: "Open"}[state.name] ?? (locked ? "Locked" : "Closed");
+  const about = {open: "Connected", waiting: "The line is broken, and comes back by itself", closed: "The line is closed"}[state.name];
+  if (about && about !== known) tell(known = about); // not each time that it does not come back
   $("transport").textContent = names[state.transport] ?? "";
   const why = `${state.reason || meanings[state.code] || "for a reason of its own"} (${state.code})`;
-  const tell = (text) => { $("line-more").textContent = text; };
+  const more = (text) => { $("line-more").textContent = text; };
   if (state.name === "waiting") {
-    const tick = () => tell(`${why}, back in ${Math.max(0, Math.ceil((state.until - Date.now()) / 1000))}\u00a0s`);
+    const tick = () => more(`${why}, back in ${Math.max(0, Math.ceil((state.until - Date.now()) / 1000))}\u00a0s`);
     countdown = setInterval(tick, 250);
     tick();
   } else {
-    tell(state.name === "closed" ? `${why}, not coming back by itself` : "");
+    more(state.name === "closed" && !locked ? `${why}, not coming back by itself` : "");
   }
   who(rooms.get(chosen));
   if (state.name === "open") $("show").hidden = true;
-  else if (state.code === 4001 && $("show").hidden) {
+  if (locked && $("show").hidden) {
     $("show").hidden = false;
     $("token").focus();
   }
+  $("token-error").textContent = locked && sessionStorage.getItem("token") ? "The server does not take this token." : "";
 });
 
 $("show").onsubmit = (event) => {
@@ -267,20 +289,34 @@ $("join").onsubmit = (event) => {
 
 $("leave").onclick = () => leave(chosen);
 
+// The channels are one stop of the Tab key, and the arrows lead from one to the next.
+$("channels").onkeydown = (event) => {
+  const tabs = [...rooms.values()].map((room) => room.tab), at = tabs.indexOf(event.target);
+  const to = {ArrowDown: at + 1, ArrowRight: at + 1, ArrowUp: at - 1, ArrowLeft: at - 1, Home: 0, End: -1}[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  tabs.at(to % tabs.length).focus();
+};
+
 $("write").onsubmit = async (event) => {
   event.preventDefault();
   const text = $("text").value, json = new FormData($("write")).get("kind") === "json";
   $("write-error").textContent = "";
-  try {
-    let data = text;
-    if (json) {
-      try { data = JSON.parse(text, exact); } catch (error) { throw new Error(`This is not JSON: ${error.message}`); }
+  let data = text;
+  if (json) {
+    try {
+      data = JSON.parse(text, exact);
+    } catch (error) {
+      $("write-error").textContent = `This is not JSON: ${error.message}`;
+      return;
     }
+  }
+  put(""); // at once: somebody may write on before the server has answered
+  try {
     await line.publish(chosen, data);
-    if ($("text").value === text) $("text").value = ""; // unless somebody has written on
-    fit();
   } catch (error) {
     $("write-error").textContent = error.message;
+    put([text, $("text").value].filter(Boolean).join("\n"));
   }
 };
 
@@ -290,38 +326,32 @@ $("text").onkeydown = (event) => {
   if (!$("send").disabled) $("write").requestSubmit();
 };
 
+function put(text) {
+  $("text").value = text;
+  fit();
+}
+
 // fit makes the field as high as its text, within limits that the style sets.
 function fit() {
   $("text").style.height = "auto";
   $("text").style.height = `${$("text").scrollHeight + 2}px`;
 }
-$("text").oninput = fit;
+$("text").oninput = window.onresize = fit;
 
 $("copy").onclick = async () => {
-  try {
-    await navigator.clipboard.writeText($("curl").textContent);
-    copied("Copied");
-  } catch { // only pages from https and from this machine may use the clipboard
-    getSelection().selectAllChildren($("curl"));
-    copied(document.execCommand("copy") ? "Copied" : "Selected");
-  }
+  const done = await copy($("curl").textContent, $("curl"));
+  copied(done);
+  tell(done);
 };
 
 function copied(text) {
-  $("copied").textContent = text;
   $("copy").textContent = text || "Copy";
+  $("copy").toggleAttribute("data-done", !!text);
 }
 
 $("newer").onclick = toEnd;
 document.onvisibilitychange = () => { if (!document.hidden && rooms.has(chosen)) read(rooms.get(chosen)); };
 window.onhashchange = fromAddress;
-
-// el makes an element. Text goes in as text: a message is never markup.
-function el(tag, properties, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
 
 fromAddress();
 if (!rooms.size) $("join-name").focus();

@@ -130,7 +130,7 @@ func (k *kitchen) publish(channel, data string) {
 // The pages of the cook book do in a browser what the book says, wherever they come
 // from, and whether the server asks for tokens or not.
 func TestCookbook(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	for _, way := range []struct {
 		name            string
 		elsewhere, keys bool
@@ -177,7 +177,7 @@ func (k *kitchen) cook() {
 
 // The pages fit a phone and a desk, and keep to light or dark.
 func TestCookbookFits(t *testing.T) {
-	k := newKitchen(t, newBrowser(t), false, false)
+	k := newKitchen(t, theBrowser(t), false, false)
 	word := strings.Repeat("long", 40)
 	for range 30 {
 		k.publish("room:tea", fmt.Sprintf(`{"from": "ann", "text": %q}`, word))

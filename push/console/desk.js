@@ -1,4 +1,4 @@
-// What the pages that look at the server have in common.
+// What the pages have in common; base is for those that look at the server.
 
 export const base = new URL("../", location.href); // the pages are .../console/look and .../console/compare
 export const $ = (id) => document.getElementById(id);
@@ -25,11 +25,12 @@ export async function api(path, init = {}) {
   return response.status === 204 ? null : response.json();
 }
 
-// needsKey shows the field for the API key where an error says that one is needed, and
-// reports whether it does.
+// needsKey shows the field for the API key in place of the view where an error says that
+// one is needed, and reports whether it does.
 export function needsKey(error) {
   const needed = error.status === 401 || error.status === 403;
   if (needed && $("key-form").hidden) {
+    $("view").hidden = true;
     $("key-form").hidden = false;
     $("key").focus();
   }
@@ -48,10 +49,37 @@ export function onKey(again) {
   };
 }
 
-// state shows how the page is connected, as data-state in the style.
-export function state(name, text) {
+// state shows how the page is connected, as data-state in the style. more is what changes
+// all the time, and is not read out to those who listen to the page.
+export function state(name, text, more = "") {
   $("line").dataset.state = name;
   if ($("line-text").textContent !== text) $("line-text").textContent = text;
+  $("line-more").textContent = more;
+}
+
+// copy puts a text into the clipboard, or selects the element that shows it, and returns
+// which of both it has done.
+export async function copy(text, element) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return "Copied";
+  } catch { // only pages from https and from this machine may use the clipboard
+    getSelection().selectAllChildren(element);
+    return document.execCommand("copy") ? "Copied" : "Selected";
+  }
+}
+
+// pretty writes a message's data: text as it is, JSON on as few lines as can be read at a
+// glance.
+export function pretty(data, indent = "") {
+  if (typeof data === "string" && !indent) return data;
+  const short = JSON.stringify(data);
+  if (short.length + indent.length <= 60 || typeof data !== "object" || JSON.isRawJSON?.(data)) return short;
+  const deeper = indent + "  ", isList = Array.isArray(data);
+  const parts = isList
+    ? data.map((value) => pretty(value, deeper))
+    : Object.entries(data).map(([name, value]) => `${JSON.stringify(name)}: ${pretty(value, deeper)}`);
+  return `${isList ? "[" : "{"}\n${parts.map((part) => deeper + part).join(",\n")}\n${indent}${isList ? "]" : "}"}`;
 }
 
 // el makes an element. Text goes in as text: what comes from the server is never markup.

@@ -4,16 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -26,11 +22,6 @@ import (
 
 // newDesk serves a push server with its desk, and returns its URL.
 func newDesk(t *testing.T, srv *push.Server) string {
-	_, url := newDeskAndURL(t, srv)
-	return url
-}
-
-func newDeskAndURL(t *testing.T, srv *push.Server) (*console.Desk, string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	desk := console.Attach(ctx, srv)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -45,7 +36,7 @@ func newDeskAndURL(t *testing.T, srv *push.Server) (*console.Desk, string) {
 		srv.Shutdown(context.Background())
 		hs.Close()
 	})
-	return desk, "http://" + listener.Addr().String()
+	return "http://" + listener.Addr().String()
 }
 
 // onlyKey lets the API key "admin" do everything and a token "user" read.
@@ -62,7 +53,7 @@ func onlyKey(_ *http.Request, token string) (push.Grant, error) {
 // The figures of the page are those of the server, and say what is so of any network:
 // polling asks most and is late, the others ask less and are not.
 func TestCompare(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	url := newDesk(t, &push.Server{LiteralHosts: true})
 	p := open(t, browser, "compare", url+"/console/compare")
 	p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "5", document.getElementById("go").click()`))
@@ -106,7 +97,7 @@ func TestCompare(t *testing.T) {
 // In three tabs comparisons need more connections than a browser has for one server over
 // HTTP/1.1. Whoever reads the delays is told.
 func TestCompareInTabs(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	url := newDesk(t, &push.Server{LiteralHosts: true})
 	tabs := make([]*page, 3)
 	for i := range tabs {
@@ -123,7 +114,7 @@ func TestCompareInTabs(t *testing.T) {
 
 // Without Watch the figures are worked out, and the page shows which are.
 func TestCompareEstimate(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	srv := &push.Server{LiteralHosts: true}
 	desk := console.Attach(t.Context(), srv)
 	hs := httptest.NewServer(desk.Count(srv))
@@ -146,7 +137,7 @@ func TestCompareEstimate(t *testing.T) {
 
 // Where keys are set both pages ask for one, and take only that of an administrator.
 func TestDeskKey(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	srv := &push.Server{Authorize: onlyKey}
 	url := newDesk(t, srv)
 	p := open(t, browser, "key", url+"/console/look")
@@ -172,7 +163,7 @@ func TestDeskKey(t *testing.T) {
 // What the server does shows on the page: lines, messages, refusals, and a channel with
 // its messages and who is present, as text and never as markup.
 func TestLookPage(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	srv := &push.Server{LiteralHosts: true, MaxMessage: 100}
 	url := newDesk(t, srv)
 	subscribe(t, url, "ann", "news")
@@ -192,8 +183,12 @@ func TestLookPage(t *testing.T) {
 	p.until(`document.querySelector(".row[open] .inside")?.innerText.includes("Present: ann")`)
 	publish(t, srv, "news", `{"a":"<img src=x>"}`)
 	p.until(`[...document.querySelectorAll(".inside pre")].some(e => e.textContent === '{"a":"<img src=x>"}')`)
+	p.until(`document.querySelector(".tile.published strong").textContent !== "–"`)
 	p.keys("filter", "oth")
 	p.until(`document.querySelectorAll("#list .row").length === 1 && document.querySelector("#list .name").textContent === "other"`)
+	if p.text(".tile.published strong") == "–" { // each letter asks the server again
+		t.Error("who filters no longer sees how much is published")
+	}
 	if n := p.eval(`String(document.querySelectorAll("#list b b, #list img").length)`); n != "0" {
 		t.Errorf("%s messages have become elements", n)
 	}
@@ -226,82 +221,9 @@ func subscribe(t *testing.T, url, user string, channels ...string) {
 	}()
 }
 
-// stream opens a stream of events.
-func stream(t *testing.T, url string) {
-	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { resp.Body.Close() })
-}
-
 func publish(t *testing.T, srv *push.Server, channel, data string) {
 	t.Helper()
 	if _, err := srv.Publish(context.Background(), channel, json.RawMessage(data)); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// Pictures of both pages, in light and dark, at the width of a desk and of a phone.
-func TestDeskPictures(t *testing.T) {
-	if *pictures == "" {
-		t.Skip("asked for with -pictures FOLDER")
-	}
-	browser := newBrowser(t)
-	srv := &push.Server{LiteralHosts: true, MaxMessage: 1 << 12}
-	desk, url := newDeskAndURL(t, srv)
-	for _, user := range []string{"ada", "grace", "linus"} {
-		subscribe(t, url, user, "news", "builds")
-	}
-	tell := func(i int) {
-		publish(t, srv, "news", `"The morning edition is out."`)
-		publish(t, srv, "builds", fmt.Sprintf(`{"event":"deploy","service":"checkout","version":"2.14.%d","took_ms":4180,"by":["ada","grace"]}`, i))
-		publish(t, srv, "chat/lobby", `"A longer message, as people write them: it runs over the end of its line, and then over another, so that one sees how the page breaks it."`)
-		publish(t, srv, "prices/eur-usd", fmt.Sprintf(`{"bid":1.08%02d}`, i%100))
-	}
-	for i := range 250 { // most of an hour
-		for range 3 + int(3*math.Sin(float64(i)/20)) + i%7/5 + i/200*4 {
-			tell(i)
-		}
-		if i == 120 {
-			subscribe(t, url, "barbara", "news")
-			stream(t, url+"/events?channel=prices/eur-usd")
-		}
-		if i%90 == 20 {
-			http.Get(url + "/poll?channel=news&since=x")
-			http.Post(url+"/channels/news", "", strings.NewReader(strings.Repeat("x", 1<<13)))
-		}
-		desk.Sample(time.Now())
-	}
-	shoot := func(p *page, what string) {
-		png, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
-		if err == nil {
-			err = os.WriteFile(filepath.Join(*pictures, what+".png"), png, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, scheme := range []string{"light", "dark"} {
-		for _, width := range []int64{1280, 390} {
-			p := open(t, browser, fmt.Sprintf("%s-%d", scheme, width), "about:blank")
-			p.do(chromedp.EmulateViewport(width, 800), preferScheme(scheme), chromedp.Navigate(url+"/console/look"))
-			p.until(`document.querySelectorAll("#list .row").length >= 4`)
-			p.do(chromedp.Evaluate[chromedp.Void](`[...document.querySelectorAll("#list summary")].at(-1).click()`))
-			for i := range 20 {
-				tell(i)
-				time.Sleep(time.Duration(100+20*i) * time.Millisecond) // for the sake of the picture
-			}
-			p.until(`document.querySelectorAll(".spark .edge").length > 3`)
-			shoot(p, "look-"+p.name)
-			p.do(chromedp.Navigate(url + "/console/compare"))
-			p.until(`document.querySelectorAll("#rows tr").length > 0`)
-			shoot(p, "compare-empty-"+p.name)
-			p.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("rate").value = "2", document.getElementById("go").click()`))
-			p.until(`Number(document.querySelector("#rows td").textContent) >= 30`)
-			shoot(p, "compare-"+p.name)
-			p.do(chromedp.Navigate("about:blank"))
-		}
 	}
 }

@@ -1,10 +1,11 @@
 // The page that looks at the server: what it does now, and did in the last hour.
 
-import { $, Refused, ago, api, bytes, draw, el, needsKey, number, onKey, state } from "./desk.js";
+import { $, Refused, ago, api, bytes, draw, el, needsKey, number, onKey, pretty, state } from "./desk.js";
 
 const EVERY = 2000; // between two looks
 const transports = [["websocket", "WebSocket"], ["sse", "SSE"], ["poll", "Long polling"]];
-let last = null; // the look before, for what happens in a second
+let looks = []; // those before, for what happens in a second
+let shownAt = 0;
 let past = null; // the history
 let pastAt = 0;
 let skew = 0; // of this machine's clock against the server's
@@ -16,8 +17,8 @@ const tiles = new Map([
   ["published", {title: "Published", of: ["published"], tell: number, unit: "messages a second", about: "Messages stored, from all publishers."}],
   ["delivered", {title: "Delivered", of: ["delivered"], tell: number, unit: "messages a second", about: "Messages given to clients: one that is published to ten readers is delivered ten times."}],
   ["bytes", {title: "Sent", of: ["bytes"], tell: bytes, unit: "a second", about: "Bytes of the messages delivered, without headers."}],
-  ["behind", {title: "Lag", of: ["behind"], tell: number, unit: "messages behind", about: "How many messages the slowest reader still has to get. Every reader is behind for a moment after each message."}],
-  ["refused", {title: "Refused", of: ["refused"], tell: number, unit: "in all", rate: " a second", about: "Lines, requests and messages that were refused."}],
+  ["behind", {title: "Lag", of: ["behind"], tell: number, unit: "messages behind", about: "How many messages the slowest reader still has to get. Every reader is behind for a moment after each message. A reset is a reader who was told that messages may be missing."}],
+  ["refused", {title: "Refused", of: ["refused"], tell: number, unit: "in all", rate: " a second", about: "Lines, requests and messages that were refused, since the server began."}],
 ]);
 
 for (const [name, tile] of tiles) {
@@ -29,11 +30,12 @@ for (const [name, tile] of tiles) {
   tile.from = el("span");
   tile.most = el("span");
   $("tiles").append(el("article", {className: `tile ${name}`},
-    el("h2", {title: tile.about}, tile.title),
+    el("h2", {}, tile.title),
     el("p", {className: "value"}, tile.value, " ", tile.unitText),
     tile.more,
     el("div", {className: "picture"}, tile.picture, tile.mark),
     el("p", {className: "scale", ariaHidden: "true"}, tile.from, tile.most)));
+  $("meaning").append(el("dt", {}, tile.title), el("dd", {}, tile.about));
   tile.picture.onpointermove = (event) => point(tile, event);
   tile.picture.onpointerleave = () => { tile.mark.textContent = ""; };
 }
@@ -98,33 +100,33 @@ function point(tile, event) {
 // ---- what goes on now
 
 function show(look) {
+  shownAt = performance.now();
   skew = Date.now() - new Date(look.now);
-  const seconds = last ? (new Date(look.now) - new Date(last.now)) / 1000 : 0;
-  const rate = (f) => {
-    if (seconds > 0) return Math.max(0, (f(look.totals) - f(last.totals)) / seconds);
-    return null;
-  };
+  // Who types a filter asks often: what happens in a moment says little of a second.
+  const since = looks.findLast((l) => new Date(look.now) - new Date(l.now) >= EVERY / 2);
+  looks = [...(since ? looks.slice(looks.indexOf(since)) : looks), look];
+  const seconds = since && (new Date(look.now) - new Date(since.now)) / 1000;
+  const rate = (f) => since ? Math.max(0, (f(look.totals) - f(since.totals)) / seconds) : null;
   const sum = (map) => Object.values(map).reduce((a, b) => a + b, 0);
   const refused = Object.values(look.totals.refusals).reduce((a, r) => a + r.count, 0);
-  const set = (name, value, more = "") => {
+  const set = (name, value, ...more) => {
     const tile = tiles.get(name);
     tile.value.textContent = value === null ? "–" : tile.tell(value);
-    if (typeof more === "string") tile.more.textContent = more; else tile.more.replaceChildren(...more);
+    tile.more.replaceChildren(...more);
   };
-  set("lines", sum(look.lines), transports.map(([key, name], i) =>
+  set("lines", sum(look.lines), ...transports.map(([key, name], i) =>
     el("span", {className: "key-of"}, el("i", {className: `swatch c${i}`}), `${name} `, el("b", {}, number(look.lines[key] ?? 0)))));
   set("published", rate((t) => t.published), `${number(look.totals.published)} in all`);
   set("delivered", rate((t) => sum(t.delivered)), `${number(sum(look.totals.delivered))} in all`);
   set("bytes", rate((t) => t.delivered_bytes), `${bytes(look.totals.delivered_bytes)} in all`);
   const resets = sum(look.totals.resets);
-  set("behind", look.lag.messages, `${number(look.lag.subscriptions)} of ${number(look.subscriptions)} subscriptions behind` + (resets ? `, ${number(resets)} resets` : ""));
-  set("refused", refused, refused ? "" : "nothing, until now");
-  tiles.get("refused").more.textContent = refused ? `the last ${ago(Date.now() - skew - Math.max(...Object.values(look.totals.refusals).map((r) => new Date(r.last))))} ago` : "nothing, until now";
+  set("behind", look.lag.messages, `${number(look.lag.subscriptions)} of ${number(look.subscriptions)} subscriptions` + (resets ? `, ${number(resets)} resets` : ""));
+  const latest = Math.max(...Object.values(look.totals.refusals).map((r) => new Date(r.last)));
+  set("refused", refused, refused ? `the last ${ago(Date.now() - skew - latest)} ago` : "nothing until now");
   $("channels-note").textContent = `${number(look.channels)} in memory, ${number(look.messages)} messages, ${bytes(look.bytes)}`;
   channels(look.latest);
   refusals(look.totals.refusals);
-  state("open", `Up for ${ago(new Date(look.now) - new Date(look.began))}`);
-  last = look;
+  state("open", "Up", `for ${ago(new Date(look.now) - new Date(look.began))}`);
 }
 
 // ---- channels
@@ -143,7 +145,7 @@ function channels(latest) {
     const message = channel.last, at = message ? new Date(message.time) : null;
     row.last.textContent = message ? oneLine(message.data) : "no message is kept";
     row.last.classList.toggle("none", !message);
-    row.age.textContent = at ? ago(Date.now() - skew - at) : "";
+    row.age.textContent = at ? `${ago(Date.now() - skew - at)} ago` : "";
     row.readers.textContent = `${number(channel.subscribers)} ${channel.subscribers === 1 ? "reader" : "readers"}`;
     row.kept.textContent = `${number(channel.messages)} kept, ${bytes(channel.bytes)}`;
     if (row.item.open && row.position !== message?.position) open(row);
@@ -170,7 +172,7 @@ async function open(row) {
     const [past, who] = await Promise.all([api(`../../channels/${path}?limit=5`), api(`../../channels/${path}/presence`)]);
     const shown = past.messages.reverse().map((m) => el("li", {},
       el("time", {dateTime: m.time, title: new Date(m.time).toLocaleString()}, new Date(m.time).toLocaleTimeString([], {hourCycle: "h23"})),
-      el("pre", {}, typeof m.data === "string" ? m.data : JSON.stringify(m.data, null, JSON.stringify(m.data).length > 70 ? 2 : 0))));
+      el("pre", {}, pretty(m.data))));
     const names = who.users.length ? who.users.slice(0, 50).join(", ") + (who.users.length > 50 ? ` and ${who.users.length - 50} more` : "") : "nobody by name";
     row.body.replaceChildren(
       el("p", {className: "present"}, el("b", {}, "Present: "), `${names}${who.others ? `, ${number(who.others)} without a name` : ""}`),
@@ -199,30 +201,32 @@ function refusals(map) {
   $("refusals").hidden = !codes.length;
   $("refusals-note").textContent = codes.length ? "since the server began" : "Nothing was refused since the server began.";
   $("refusal-rows").replaceChildren(...codes.map(([code, {count, last: at}]) => el("tr", {},
-    el("td", {}, code), el("td", {}, meanings[code] ?? "see the protocol"), el("td", {className: "right"}, number(count)), el("td", {className: "right"}, `${ago(Date.now() - skew - new Date(at))}`))));
+    el("td", {}, code), el("td", {}, meanings[code] ?? "see the protocol"), el("td", {className: "right"}, number(count)), el("td", {className: "right"}, `${ago(Date.now() - skew - new Date(at))} ago`))));
 }
 
 // ---- asking
 
-let asking = 0;
+let asking = 0; // the timer
+let asked = 0; // questions: an answer that comes after a newer question is out of date
 
 async function ask() {
   clearTimeout(asking);
+  const mine = ++asked;
   try {
     if (performance.now() - pastAt > 10_000 || !past) {
       past = await api("history");
       pastAt = performance.now();
       for (const tile of tiles.values()) paint(tile);
     }
-    show(await api(`look?limit=25&prefix=${encodeURIComponent($("filter").value)}`));
+    const look = await api(`look?limit=25&prefix=${encodeURIComponent($("filter").value)}`);
+    if (mine !== asked) return;
+    show(look);
     $("view").hidden = false;
   } catch (error) {
-    if (needsKey(error)) {
-      state("waiting", "Locked");
-      $("view").hidden = true;
-      return;
-    }
-    state("waiting", error instanceof Refused ? error.message : "The server cannot be reached");
+    if (mine !== asked) return;
+    if (needsKey(error)) return void state("waiting", "Locked");
+    state("waiting", error instanceof Refused ? error.message : "The server cannot be reached",
+      shownAt ? `for ${ago(performance.now() - shownAt)}` : "");
   }
   asking = setTimeout(ask, document.hidden ? 10 * EVERY : EVERY);
 }

@@ -19,7 +19,7 @@ import (
 // A page of another origin, as the README shows one, over every transport: it reads and
 // publishes if its origin is let in, and does neither if not.
 func TestOtherOrigin(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	mux := http.NewServeMux()
 	mux.Handle("/duplex.js", js.Handler())
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
@@ -78,7 +78,7 @@ func TestOtherOrigin(t *testing.T) {
 // The pages that the README and the first steps show get messages, from the address of
 // another server.
 func TestShownPages(t *testing.T) {
-	browser := newBrowser(t)
+	browser := theBrowser(t)
 	for _, document := range []string{"README.md", "docs/getting-started.md"} {
 		text, err := os.ReadFile("../../" + document)
 		if err != nil {
