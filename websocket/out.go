@@ -217,7 +217,7 @@ func (o *out) gathered() int {
 	if o.batch == nil {
 		return 0
 	}
-	return len(o.batch.b)
+	return o.batch.size()
 }
 
 // over returns why nothing can be sent any more, or nil.
@@ -273,6 +273,7 @@ func (o *out) gather(h wire.Header, p []byte) {
 	if o.batch == nil {
 		o.batch = newBatch()
 	}
+	o.batch.flat()
 	o.batch.grow(h.Size() + len(p))
 	b := append(h.Append(o.batch.b), p...)
 	if h.Masked {

@@ -72,13 +72,16 @@ const keepBacklog = 16
 // The error is ErrSlow, or why nothing can be sent any more. That the peer has got
 // the message nil does not say: a connection that ends takes with it what waits,
 // unless it ends by Close, before whose close frame it is sent.
-func (c *Conn) Send(m *Prepared) error {
+func (c *Conn) Send(m *Prepared) error { return c.send(m, nil) }
+
+// send is Send for a Broadcast, whose outbox writes the message, or for nil.
+func (c *Conn) send(m *Prepared, box *outbox) error {
 	if !m.typ.valid() {
 		return errMessageType
 	}
 	c.encodeShared(m)
 	c.out.mu.Lock()
-	err := c.out.enqueue(m)
+	err := c.out.enqueue(m, box)
 	c.out.mu.Unlock()
 	return c.sent(m.typ, int64(len(m.payload())), err)
 }
@@ -94,7 +97,7 @@ func (c *Conn) SendStats() SendStats {
 }
 
 // enqueue is Send with the mutex held.
-func (o *out) enqueue(m *Prepared) error {
+func (o *out) enqueue(m *Prepared, box *outbox) error {
 	if err := o.failed(); err != nil {
 		return err
 	}
@@ -103,7 +106,11 @@ func (o *out) enqueue(m *Prepared) error {
 	} else if err := o.delay(m); err != nil {
 		return err
 	}
-	o.background()
+	if box == nil || o.c.socket() != nil || o.collects() {
+		o.background()
+	} else {
+		box.put(o)
+	}
 	return nil
 }
 
@@ -122,15 +129,12 @@ func (o *out) join(m *Prepared) {
 	if m.typ.valid() { // else a close frame
 		m = o.fit(m)
 	}
-	switch {
-	case o.batch == nil && len(m.frame) > gatherSize:
-		o.batch = m.batch()
-	default:
-		if o.batch == nil {
-			o.batch = newBatch()
-		}
-		o.batch.grow(len(m.frame))
-		o.batch.b = append(o.batch.b, m.frame...)
+	if o.batch == nil {
+		o.batch = newBatch()
+	}
+	o.batch.share(m)
+	if o.c.socket() != nil {
+		o.batch.flat()
 	}
 }
 
