@@ -78,6 +78,16 @@ func (o *out) flushPending() {
 	o.flushAll()
 }
 
+// restore puts what the stream has not taken before what has gathered meanwhile.
+func (o *out) restore(b *batch) {
+	if next := o.batch; next != nil {
+		b.grow(next.size())
+		b.b = append(b.b, next.flat()...)
+		next.release()
+	}
+	o.batch = b
+}
+
 // flushAll waits until all that has gathered is written.
 func (o *out) flushAll() {
 	for o.err == nil && o.pending() {

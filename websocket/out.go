@@ -31,9 +31,10 @@ type out struct {
 
 	mu      sync.Mutex
 	changed *sync.Cond // lent to those who wait
-	waiters int
-	err     error // the first that ended sending; every later call returns it
-	closed  error // a close frame has gathered or been sent; nothing follows it
+	waiters int32
+	lately  uint32 // by clock, in milliseconds, when a Send last found the stream idle
+	err     error  // the first that ended sending; every later call returns it
+	closed  error  // a close frame has gathered or been sent; nothing follows it
 
 	batch   *batch         // what has gathered; nil: nothing
 	round   uint64         // the number of the batch that gathers

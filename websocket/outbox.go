@@ -1,24 +1,35 @@
 package websocket
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/duplexgo/duplex/websocket/internal/netpoll"
 )
 
-// An outbox is the connections of one Broadcast over streams that wait, and those
-// who write to them. Few goroutines do that for many connections: one that may have to wait for
-// its peer sees to it that there is another who goes on with the rest.
+// An outbox is the connections of a Broadcast over streams that wait until they have
+// taken the bytes, and the workers that write to them: one, which writes to sockets
+// only what they take at once, and another whenever one may have to wait, so that
+// nobody waits for a stranger's peer. They end when there is nothing left to write.
+//
+// A package that kept workers for all would wake goroutines of one bubble of
+// testing/synctest from another.
 type outbox struct {
 	mu      sync.Mutex
 	outs    []*out // from next on
 	next    int
 	filling bool // the Broadcast goes on
 	workers int
-	spare   int // how many of them are not busy with a connection
+	waiting int // how many of the workers may have to wait
 }
 
 var outboxes = sync.Pool{New: func() any { return new(outbox) }}
+
+func newOutbox() *outbox {
+	b := outboxes.Get().(*outbox)
+	b.filling = true
+	return b
+}
 
 // put has what has gathered in a connection written, unless somebody does that
 // already. The connection's mutex is held.
@@ -29,34 +40,32 @@ func (b *outbox) put(o *out) {
 	o.flusher = true
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if len(b.outs) == cap(b.outs) && b.next > len(b.outs)/2 {
+		n := copy(b.outs, b.outs[b.next:])
+		clear(b.outs[n:])
+		b.outs, b.next = b.outs[:n], 0
+	}
 	b.outs = append(b.outs, o)
-	if b.workers == 0 {
-		b.hire()
-	}
+	b.hire()
 }
 
-// hire starts a worker.
+// hire starts a worker if there is something to do and nobody does it, or too few
+// do: half of the processors may be used, as by the loops of a Handler.
 func (b *outbox) hire() {
-	b.workers++
-	b.spare++
-	go b.work()
-}
-
-// relieve is called by a worker that may have to wait.
-func (b *outbox) relieve() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.spare == 0 && b.next < len(b.outs) {
-		b.hire()
+	left, active := len(b.outs)-b.next, b.workers-b.waiting
+	few := left >= crowd && left%crowd == 0 && left/crowd > active && active < runtime.GOMAXPROCS(0)/2
+	if left > 0 && active == 0 || few {
+		b.workers++
+		go b.work()
 	}
 }
+
+// crowd is for how many connections it pays to wake up another processor.
+const crowd = 256
 
 func (b *outbox) work() {
 	for o := b.take(); o != nil; o = b.take() {
-		o.deliver(b)
-		b.mu.Lock()
-		b.spare++
-		b.mu.Unlock()
+		b.deliver(o)
 	}
 }
 
@@ -65,7 +74,6 @@ func (b *outbox) work() {
 func (b *outbox) take() *out {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.spare--
 	if b.next == len(b.outs) {
 		b.workers--
 		b.free()
@@ -85,35 +93,56 @@ func (b *outbox) filled() {
 	b.free()
 }
 
+// free makes the outbox that of another Broadcast when nobody has it any more.
 func (b *outbox) free() {
-	if b.workers == 0 {
-		b.outs, b.next = b.outs[:0], 0
-		if !b.filling {
-			outboxes.Put(b)
-		}
+	if b.workers > 0 {
+		return
+	}
+	b.outs, b.next = b.outs[:0], 0
+	if !b.filling {
+		outboxes.Put(b)
 	}
 }
 
-// deliver writes what has gathered.
-func (o *out) deliver(b *outbox) {
+// deliver writes what has gathered in a connection. What has come meanwhile goes
+// behind the other connections.
+func (b *outbox) deliver(o *out) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s, ok := o.c.stream.(*netpoll.Blocking)
-	if !ok || o.busy {
-		b.relieve()
-		o.flushAll()
-	} else if o.err == nil && o.pending() {
-		o.leadBatchBy(func(p []byte) error {
-			n, err := s.TryWrite(p)
-			if err == netpoll.ErrWouldBlock {
-				b.relieve()
-				return o.whole(s, p[n:], nil)
-			}
-			return o.written(err)
-		})
+	switch {
+	case o.err != nil || !o.pending():
+	case ok && !o.busy:
+		o.leadBatchBy(func(p []byte) error { return b.write(o, s, p) })
+	default:
+		b.wait(o.flushAll)
 	}
 	o.flusher = false
 	if o.err == nil {
 		b.put(o)
 	}
+}
+
+// write writes to a socket, and waits only if it has to.
+func (b *outbox) write(o *out, s *netpoll.Blocking, p []byte) (err error) {
+	n, err := s.TryWrite(p)
+	if err != netpoll.ErrWouldBlock {
+		return o.written(err)
+	}
+	b.wait(func() { err = o.whole(s, p[n:], nil) })
+	return err
+}
+
+// wait calls f, which may have to wait.
+func (b *outbox) wait(f func()) {
+	b.mu.Lock()
+	b.waiting++
+	b.hire()
+	b.mu.Unlock()
+	defer func() {
+		b.mu.Lock()
+		b.waiting--
+		b.mu.Unlock()
+	}()
+	f()
 }

@@ -112,8 +112,7 @@ func (o *out) prepared(ctx context.Context, m *Prepared) error {
 //
 //	websocket.Broadcast(registry.All(), websocket.Prepare(websocket.Text, p))
 func Broadcast(conns iter.Seq[*Conn], m *Prepared) (sent int) {
-	box := outboxes.Get().(*outbox)
-	box.filling = true
+	box := newOutbox()
 	defer box.filled()
 	for c := range conns {
 		if c.send(m, box) == nil {

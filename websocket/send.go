@@ -3,7 +3,9 @@ package websocket
 import (
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
 	"github.com/duplexgo/duplex/websocket/wire"
 )
 
@@ -101,6 +103,10 @@ func (o *out) enqueue(m *Prepared, box *outbox) error {
 	if err := o.failed(); err != nil {
 		return err
 	}
+	if box == nil && o.idle() {
+		o.join(m)
+		return o.attempt()
+	}
 	if o.passes(m) {
 		o.join(m)
 	} else if err := o.delay(m); err != nil {
@@ -117,6 +123,47 @@ func (o *out) enqueue(m *Prepared, box *outbox) error {
 // passes reports whether a message need not wait.
 func (o *out) passes(m *Prepared) bool {
 	return o.free(len(m.frame), nil) && !o.stuck.Load() && (!o.busy || o.c.socket() != nil)
+}
+
+// burst is how many milliseconds after a Send another counts as coming together with
+// it.
+const burst = 1
+
+// idle reports whether a message can be written at once, without another goroutine:
+// to a socket for which nothing waits, unless it is one of many that come together
+// and should leave so.
+func (o *out) idle() bool {
+	s, _ := o.c.stream.(*netpoll.Blocking)
+	if s == nil || o.busy || o.flusher || o.writer != nil || o.first || o.apart || o.pending() || o.collects() {
+		return false
+	}
+	now := uint32(clock() / time.Millisecond)
+	last := o.lately
+	o.lately = now
+	return now-last > burst
+}
+
+// attempt writes what has gathered, as far as the socket takes it at once. A
+// goroutine waits for the rest.
+func (o *out) attempt() error {
+	s := o.c.stream.(*netpoll.Blocking)
+	batch, round := o.batch, o.round
+	o.batch, o.round = nil, round+1
+	n, err := o.try(func() (int, error) { return s.TryWrite(batch.flat()) })
+	switch err {
+	case nil:
+		o.flushed = round
+		batch.release()
+	case netpoll.ErrWouldBlock:
+		batch.b = batch.b[n:]
+		o.restore(batch)
+		o.background()
+	default:
+		batch.release()
+		return o.err
+	}
+	o.change()
+	return nil
 }
 
 // join puts a message into the batch. A large one that is the first there is not

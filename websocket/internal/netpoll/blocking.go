@@ -162,7 +162,7 @@ func (c *Blocking) TryWrite(p []byte) (n int, err error) {
 	} else {
 		err = renamed("write", err)
 	}
-	*w = timedWrite{callback: w.callback, conn: w.conn}
+	w.a, w.n, w.err, w.never = nil, 0, nil, false
 	return n, err
 }
 
@@ -170,7 +170,7 @@ func (c *Blocking) TryWrite(p []byte) (n int, err error) {
 // false makes it wait.
 func (w *timedWrite) try(fd uintptr) bool {
 	for len(w.a)+len(w.b) > 0 {
-		n, err := write2(int(fd), w.a, w.b)
+		n, err := send2(int(fd), w.a, w.b)
 		switch {
 		case err == ErrWouldBlock && w.never:
 			w.err = err
