@@ -19,7 +19,8 @@ import (
 //
 //   - A stream that waits until it has taken the bytes: the first of the writers to
 //     find it free leads, writes the whole batch and wakes those who wait for it.
-//     See lead.go.
+//     See lead.go. What Send and Broadcast bring is written without waiting where
+//     the stream is a socket; see attempt and outbox.go.
 //   - A parked connection's socket, which takes what it can at once: nobody waits;
 //     what the socket has not taken leaves when there is room again. See drain.go.
 //
@@ -46,7 +47,7 @@ type out struct {
 	busy    bool        // somebody writes to the stream
 	apart   bool        // somebody is busy encoding a frame, which goes first
 	first   bool        // a frame that did not fit into the batch waits for it to leave
-	flusher bool        // a goroutine writes batches for which nobody waits
+	flusher bool        // a goroutine or an outbox writes batches for which nobody waits
 	listed  bool        // the loop writes the batch at the end of its events
 	room    bool        // the socket told of room while somebody wrote to it
 	stalled bool        // nothing is read before the socket has taken what has gathered

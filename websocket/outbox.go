@@ -64,19 +64,26 @@ func (b *outbox) hire() {
 const crowd = 256
 
 func (b *outbox) work() {
+	defer b.leave()
 	for o := b.take(); o != nil; o = b.take() {
 		b.deliver(o)
 	}
 }
 
-// take returns the next connection, or nil where there is none: then the worker
-// ends.
+// leave is the end of a worker.
+func (b *outbox) leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.workers--
+	b.hire() // for what has come since it took nothing, or if a stream has ended it
+	b.free()
+}
+
+// take returns the next connection, or nil where there is none.
 func (b *outbox) take() *out {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.next == len(b.outs) {
-		b.workers--
-		b.free()
 		return nil
 	}
 	o := b.outs[b.next]

@@ -98,19 +98,21 @@ func (c *Conn) SendStats() SendStats {
 	return c.out.backlog.stats
 }
 
-// enqueue is Send with the mutex held.
+// enqueue is send with the mutex held.
 func (o *out) enqueue(m *Prepared, box *outbox) error {
 	if err := o.failed(); err != nil {
 		return err
 	}
-	if box == nil && o.idle() {
+	switch {
+	case !o.passes(m):
+		if err := o.delay(m); err != nil {
+			return err
+		}
+	case box == nil && o.alone():
 		o.join(m)
 		return o.attempt()
-	}
-	if o.passes(m) {
+	default:
 		o.join(m)
-	} else if err := o.delay(m); err != nil {
-		return err
 	}
 	if box == nil || o.c.socket() != nil || o.collects() {
 		o.background()
@@ -129,45 +131,47 @@ func (o *out) passes(m *Prepared) bool {
 // it.
 const burst = 1
 
-// idle reports whether a message can be written at once, without another goroutine:
-// to a socket for which nothing waits, unless it is one of many that come together
-// and should leave so.
-func (o *out) idle() bool {
-	s, _ := o.c.stream.(*netpoll.Blocking)
-	if s == nil || o.busy || o.flusher || o.writer != nil || o.first || o.apart || o.pending() || o.collects() {
+// alone reports whether a message that passes is to be written at once, by its
+// sender: to a socket, unless it is one of many that come together and should leave
+// so.
+func (o *out) alone() bool {
+	if _, ok := o.c.stream.(*netpoll.Blocking); !ok || o.flusher || o.pending() || o.collects() {
 		return false
 	}
-	now := uint32(clock() / time.Millisecond)
 	last := o.lately
-	o.lately = now
-	return now-last > burst
+	o.lately = uint32(clock() / time.Millisecond)
+	return o.lately-last > burst
 }
 
-// attempt writes what has gathered, as far as the socket takes it at once. A
-// goroutine waits for the rest.
+// attempt writes what has gathered, as far as the socket takes it at once. A goroutine
+// waits with the rest.
 func (o *out) attempt() error {
 	s := o.c.stream.(*netpoll.Blocking)
 	batch, round := o.batch, o.round
 	o.batch, o.round = nil, round+1
-	n, err := o.try(func() (int, error) { return s.TryWrite(batch.flat()) })
-	switch err {
-	case nil:
-		o.flushed = round
-		batch.release()
-	case netpoll.ErrWouldBlock:
-		batch.b = batch.b[n:]
+	full := false
+	err := o.lead(func() error {
+		n, err := s.TryWrite(batch.flat())
+		if full = err == netpoll.ErrWouldBlock; full {
+			batch.b = batch.b[n:]
+			return nil
+		}
+		return o.written(err)
+	})
+	if full {
 		o.restore(batch)
 		o.background()
-	default:
-		batch.release()
-		return o.err
+		return nil
 	}
-	o.change()
-	return nil
+	batch.release()
+	if err == nil {
+		o.flushed = round
+	}
+	return err
 }
 
-// join puts a message into the batch. A large one that is the first there is not
-// copied.
+// join puts a message into the batch. It is not copied before it is written, if it
+// must be then; a parked connection copies all but the first.
 func (o *out) join(m *Prepared) {
 	if m.typ.valid() && !o.c.settings.shares() || !o.c.settings.server {
 		o.gatherMessage(m)

@@ -11,10 +11,10 @@ import (
 
 // A Blocking is a connection of package net with two methods that wait at less
 // cost: ReadLent holds no buffer while it waits, and Write2 sets a deadline only
-// if it has to wait.
+// if it has to wait. A third, TryWrite, does not wait.
 //
 // It owns no descriptor. The net.Conn does, whose methods pass through. Close may
-// be called by any goroutine at any time: it makes both methods return net.ErrClosed
+// be called by any goroutine at any time: it makes these methods return net.ErrClosed
 // and waits until they have left.
 //
 // One goroutine at a time may read, and one write.
@@ -151,7 +151,7 @@ func (c *Blocking) Write2(timeout time.Duration, a, b []byte) (n int64, err erro
 }
 
 // TryWrite writes as much of p as there is room for. Where that is not all, the
-// error is ErrWouldBlock. It counts as the one who writes.
+// error is ErrWouldBlock, and Write2 may write the rest.
 func (c *Blocking) TryWrite(p []byte) (n int, err error) {
 	w := &c.out
 	w.a, w.never = p, true

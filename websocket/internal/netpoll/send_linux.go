@@ -7,8 +7,9 @@ import (
 	"unsafe"
 )
 
-// send2 is write2 for a socket. The call that knows sockets only is some 8 % cheaper than
-// the one that finds out what it writes to.
+// send2 is write2 for a socket. A call that is made for sockets only costs less than
+// one that first finds out what it writes to: some 8 % of all that the kernel does for
+// a small message.
 func send2(fd int, a, b []byte) (int, error) {
 	if len(a) == 0 {
 		a, b = b, nil
