@@ -58,12 +58,17 @@ func growLong(b []byte, n int) []byte {
 }
 
 // A batch is frames that leave together. It begins in a small buffer, goes on in
-// a large one, and what does not fit there in a long one.
+// a large one, and what does not fit there in a long one. Behind them are messages
+// that are shared with other batches, and copied when they are written: until then a
+// thousand batches with the same messages have no buffers.
 type batch struct {
-	b     []byte // what is still to be written
-	small *[smallBuffer]byte
-	large *[largeBuffer]byte
-	long  []byte
+	b      []byte // what is still to be written, at first
+	small  *[smallBuffer]byte
+	large  *[largeBuffer]byte
+	long   []byte
+	shared []*Prepared
+	bytes  int // of shared
+	room   [8]*Prepared
 }
 
 // conds are lent to those who wait for a connection's line.
@@ -71,11 +76,35 @@ var conds = sync.Pool{New: func() any { return sync.NewCond(nil) }}
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-func newBatch() *batch {
-	b := batches.Get().(*batch)
-	b.small = smallBuffers.Get().(*[smallBuffer]byte)
-	b.b = b.small[:0]
-	return b
+func newBatch() *batch { return batches.Get().(*batch) }
+
+// size returns how many bytes there are.
+func (b *batch) size() int { return len(b.b) + b.bytes }
+
+// share puts a message behind all there is.
+func (b *batch) share(m *Prepared) {
+	if b.shared == nil {
+		b.shared = b.room[:0]
+	}
+	b.shared = append(b.shared, m)
+	b.bytes += len(m.frame)
+}
+
+// flat returns all bytes in one slice. A message that is alone is not copied.
+func (b *batch) flat() []byte {
+	switch {
+	case len(b.shared) == 1 && len(b.b) == 0:
+		m := b.shared[0]
+		b.b = m.frame[:len(m.frame):len(m.frame)]
+	case len(b.shared) > 0:
+		b.grow(b.bytes)
+		for _, m := range b.shared {
+			b.b = append(b.b, m.frame...)
+		}
+	}
+	clear(b.shared)
+	b.shared, b.bytes = b.shared[:0], 0
+	return b.b
 }
 
 // grow makes room for n more bytes.
@@ -83,6 +112,9 @@ func (b *batch) grow(n int) {
 	size := len(b.b) + n
 	switch {
 	case size <= cap(b.b):
+	case size <= smallBuffer && b.small == nil && b.large == nil:
+		b.small = smallBuffers.Get().(*[smallBuffer]byte)
+		b.b = append(b.small[:0], b.b...)
 	case size <= largeBuffer && b.large == nil:
 		b.large = largeBuffers.Get().(*[largeBuffer]byte)
 		b.b = append(b.large[:0], b.b...)
@@ -102,6 +134,7 @@ func (b *batch) release() {
 		largeBuffers.Put(b.large)
 	}
 	freeLong(b.long)
+	clear(b.shared)
 	*b = batch{}
 	batches.Put(b)
 }

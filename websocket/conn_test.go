@@ -964,20 +964,25 @@ func (s *yieldingStream) Write(p []byte) (int, error) {
 
 // overTCP returns the ends of a connection over the system's sockets.
 func overTCP(t testing.TB, o *websocket.Options) (client, server *websocket.Conn) {
+	a, b := tcpPair(t)
+	client, server = websocket.Client(a, o), websocket.Server(b, o)
+	t.Cleanup(func() { client.CloseNow(); server.CloseNow() })
+	return client, server
+}
+
+// tcpPair returns the ends of a TCP connection.
+func tcpPair(t testing.TB) (a, b net.Conn) {
+	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	a, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
+	if a, err = net.Dial("tcp", ln.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	b, err := ln.Accept()
-	if err != nil {
+	if b, err = ln.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	client, server = websocket.Client(a, o), websocket.Server(b, o)
-	t.Cleanup(func() { client.CloseNow(); server.CloseNow() })
-	return client, server
+	return a, b
 }

@@ -183,7 +183,9 @@
 //     Extensions encode it when its turn has come.
 //  3. Pongs and a close frame gather in the same batch, in their order.
 //  4. Messages of Send gather there, too, unless the peer is slow: then they wait
-//     behind the batch, and a later Write waits behind them.
+//     behind the batch, and a later Write waits behind them. A lone one is written by
+//     Send itself as far as a socket takes it at once; what a Broadcast brings is
+//     written by a few goroutines, which end when they are done.
 //
 // # Terminology
 //

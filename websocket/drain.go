@@ -109,12 +109,7 @@ func (o *out) try(write func() (int, error)) (n int, err error) {
 // putBack puts what the socket has not taken, when it took n bytes, before what
 // has gathered meanwhile. Unless it has had room since, the socket is stuck.
 func (o *out) putBack(b *batch, n int) {
-	if next := o.batch; next != nil {
-		b.grow(len(next.b))
-		b.b = append(b.b, next.b...)
-		next.release()
-	}
-	o.batch = b
+	o.restore(b)
 	if o.room || o.err != nil {
 		return
 	}

@@ -25,14 +25,16 @@ func (o *out) flush(round uint64) error {
 }
 
 // leadBatch writes what has gathered.
-func (o *out) leadBatch() {
+func (o *out) leadBatch() { o.leadBatchBy(o.write) }
+
+func (o *out) leadBatchBy(write func([]byte) error) {
 	o.gatherSlot()
 	o.refill()
 	batch, round := o.batch, o.round
 	o.batch, o.round = nil, o.round+1
 	defer batch.release()
 	o.change() // there is room again
-	if o.lead(func() error { return o.write(batch.b) }) == nil {
+	if o.lead(func() error { return write(batch.flat()) }) == nil {
 		o.flushed = round
 	}
 }
@@ -73,6 +75,21 @@ func (o *out) flushing() {
 func (o *out) flushPending() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.flushAll()
+}
+
+// restore puts what the stream has not taken before what has gathered meanwhile.
+func (o *out) restore(b *batch) {
+	if next := o.batch; next != nil {
+		b.grow(next.size())
+		b.b = append(b.b, next.flat()...)
+		next.release()
+	}
+	o.batch = b
+}
+
+// flushAll waits until all that has gathered is written.
+func (o *out) flushAll() {
 	for o.err == nil && o.pending() {
 		if o.busy {
 			o.await()

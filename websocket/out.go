@@ -19,7 +19,8 @@ import (
 //
 //   - A stream that waits until it has taken the bytes: the first of the writers to
 //     find it free leads, writes the whole batch and wakes those who wait for it.
-//     See lead.go.
+//     See lead.go. What Send and Broadcast bring is written without waiting where
+//     the stream is a socket; see attempt and outbox.go.
 //   - A parked connection's socket, which takes what it can at once: nobody waits;
 //     what the socket has not taken leaves when there is room again. See drain.go.
 //
@@ -31,9 +32,10 @@ type out struct {
 
 	mu      sync.Mutex
 	changed *sync.Cond // lent to those who wait
-	waiters int
-	err     error // the first that ended sending; every later call returns it
-	closed  error // a close frame has gathered or been sent; nothing follows it
+	waiters int32
+	lately  uint32 // by clock, in milliseconds, when a Send last found the stream idle
+	err     error  // the first that ended sending; every later call returns it
+	closed  error  // a close frame has gathered or been sent; nothing follows it
 
 	batch   *batch         // what has gathered; nil: nothing
 	round   uint64         // the number of the batch that gathers
@@ -45,7 +47,7 @@ type out struct {
 	busy    bool        // somebody writes to the stream
 	apart   bool        // somebody is busy encoding a frame, which goes first
 	first   bool        // a frame that did not fit into the batch waits for it to leave
-	flusher bool        // a goroutine writes batches for which nobody waits
+	flusher bool        // a goroutine or an outbox writes batches for which nobody waits
 	listed  bool        // the loop writes the batch at the end of its events
 	room    bool        // the socket told of room while somebody wrote to it
 	stalled bool        // nothing is read before the socket has taken what has gathered
@@ -217,7 +219,7 @@ func (o *out) gathered() int {
 	if o.batch == nil {
 		return 0
 	}
-	return len(o.batch.b)
+	return o.batch.size()
 }
 
 // over returns why nothing can be sent any more, or nil.
@@ -273,6 +275,7 @@ func (o *out) gather(h wire.Header, p []byte) {
 	if o.batch == nil {
 		o.batch = newBatch()
 	}
+	o.batch.flat()
 	o.batch.grow(h.Size() + len(p))
 	b := append(h.Append(o.batch.b), p...)
 	if h.Masked {

@@ -3,7 +3,9 @@ package websocket
 import (
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
 	"github.com/duplexgo/duplex/websocket/wire"
 )
 
@@ -72,13 +74,16 @@ const keepBacklog = 16
 // The error is ErrSlow, or why nothing can be sent any more. That the peer has got
 // the message nil does not say: a connection that ends takes with it what waits,
 // unless it ends by Close, before whose close frame it is sent.
-func (c *Conn) Send(m *Prepared) error {
+func (c *Conn) Send(m *Prepared) error { return c.send(m, nil) }
+
+// send is Send for a Broadcast, whose outbox writes the message, or for nil.
+func (c *Conn) send(m *Prepared, box *outbox) error {
 	if !m.typ.valid() {
 		return errMessageType
 	}
 	c.encodeShared(m)
 	c.out.mu.Lock()
-	err := c.out.enqueue(m)
+	err := c.out.enqueue(m, box)
 	c.out.mu.Unlock()
 	return c.sent(m.typ, int64(len(m.payload())), err)
 }
@@ -93,17 +98,27 @@ func (c *Conn) SendStats() SendStats {
 	return c.out.backlog.stats
 }
 
-// enqueue is Send with the mutex held.
-func (o *out) enqueue(m *Prepared) error {
+// enqueue is send with the mutex held.
+func (o *out) enqueue(m *Prepared, box *outbox) error {
 	if err := o.failed(); err != nil {
 		return err
 	}
-	if o.passes(m) {
+	switch {
+	case !o.passes(m):
+		if err := o.delay(m); err != nil {
+			return err
+		}
+	case box == nil && o.alone():
 		o.join(m)
-	} else if err := o.delay(m); err != nil {
-		return err
+		return o.attempt()
+	default:
+		o.join(m)
 	}
-	o.background()
+	if box == nil || o.c.socket() != nil || o.collects() {
+		o.background()
+	} else {
+		box.put(o)
+	}
 	return nil
 }
 
@@ -112,8 +127,51 @@ func (o *out) passes(m *Prepared) bool {
 	return o.free(len(m.frame), nil) && !o.stuck.Load() && (!o.busy || o.c.socket() != nil)
 }
 
-// join puts a message into the batch. A large one that is the first there is not
-// copied.
+// burst is how many milliseconds after a Send another counts as coming together with
+// it.
+const burst = 1
+
+// alone reports whether a message that passes is to be written at once, by its
+// sender: to a socket, unless it is one of many that come together and should leave
+// so.
+func (o *out) alone() bool {
+	if _, ok := o.c.stream.(*netpoll.Blocking); !ok || o.flusher || o.pending() || o.collects() {
+		return false
+	}
+	last := o.lately
+	o.lately = uint32(clock() / time.Millisecond)
+	return o.lately-last > burst
+}
+
+// attempt writes what has gathered, as far as the socket takes it at once. A goroutine
+// waits with the rest.
+func (o *out) attempt() error {
+	s := o.c.stream.(*netpoll.Blocking)
+	batch, round := o.batch, o.round
+	o.batch, o.round = nil, round+1
+	full := false
+	err := o.lead(func() error {
+		n, err := s.TryWrite(batch.flat())
+		if full = err == netpoll.ErrWouldBlock; full {
+			batch.b = batch.b[n:]
+			return nil
+		}
+		return o.written(err)
+	})
+	if full {
+		o.restore(batch)
+		o.background()
+		return nil
+	}
+	batch.release()
+	if err == nil {
+		o.flushed = round
+	}
+	return err
+}
+
+// join puts a message into the batch. It is not copied before it is written, if it
+// must be then; a parked connection copies all but the first.
 func (o *out) join(m *Prepared) {
 	if m.typ.valid() && !o.c.settings.shares() || !o.c.settings.server {
 		o.gatherMessage(m)
@@ -122,15 +180,12 @@ func (o *out) join(m *Prepared) {
 	if m.typ.valid() { // else a close frame
 		m = o.fit(m)
 	}
-	switch {
-	case o.batch == nil && len(m.frame) > gatherSize:
-		o.batch = m.batch()
-	default:
-		if o.batch == nil {
-			o.batch = newBatch()
-		}
-		o.batch.grow(len(m.frame))
-		o.batch.b = append(o.batch.b, m.frame...)
+	if o.batch == nil {
+		o.batch = newBatch()
+	}
+	o.batch.share(m)
+	if o.c.socket() != nil {
+		o.batch.flat()
 	}
 }
 

@@ -61,6 +61,7 @@ func BenchmarkWrite(b *testing.B) {
 			{"net.Conn", func(c *Blocking) { c.Write(p) }},
 			{"net.Conn+deadline", func(c *Blocking) { c.SetWriteDeadline(time.Now().Add(time.Minute)); c.Write(p) }},
 			{"Write2+timeout", func(c *Blocking) { c.Write2(time.Minute, p[:10], p[10:]) }},
+			{"TryWrite", func(c *Blocking) { c.TryWrite(p) }},
 			{"Write2+timeout,one", func(c *Blocking) { c.Write2(time.Minute, p, nil) }},
 		} {
 			b.Run(fmt.Sprintf("%s/%d", way.name, size), func(b *testing.B) {

@@ -11,10 +11,10 @@ import (
 
 // A Blocking is a connection of package net with two methods that wait at less
 // cost: ReadLent holds no buffer while it waits, and Write2 sets a deadline only
-// if it has to wait.
+// if it has to wait. A third, TryWrite, does not wait.
 //
 // It owns no descriptor. The net.Conn does, whose methods pass through. Close may
-// be called by any goroutine at any time: it makes both methods return net.ErrClosed
+// be called by any goroutine at any time: it makes these methods return net.ErrClosed
 // and waits until they have left.
 //
 // One goroutine at a time may read, and one write.
@@ -54,6 +54,7 @@ type timedWrite struct {
 	limited  bool // a deadline is set
 	stuck    bool // and nothing has been taken since
 	final    bool // the deadline has passed: try once more, and do not wait
+	never    bool // do not wait at all
 }
 
 // NewBlocking returns a Blocking for a *net.TCPConn, or a *net.UnixConn that is a
@@ -149,12 +150,31 @@ func (c *Blocking) Write2(timeout time.Duration, a, b []byte) (n int64, err erro
 	}
 }
 
+// TryWrite writes as much of p as there is room for. Where that is not all, the
+// error is ErrWouldBlock, and Write2 may write the rest.
+func (c *Blocking) TryWrite(p []byte) (n int, err error) {
+	w := &c.out
+	w.a, w.never = p, true
+	err = c.raw.Write(w.callback)
+	n = int(w.n)
+	if err == nil {
+		err = c.wrap("write", w.err)
+	} else {
+		err = renamed("write", err)
+	}
+	w.a, w.n, w.err, w.never = nil, 0, nil, false
+	return n, err
+}
+
 // try is called by RawConn.Write, at first and then whenever there may be room;
 // false makes it wait.
 func (w *timedWrite) try(fd uintptr) bool {
 	for len(w.a)+len(w.b) > 0 {
-		n, err := write2(int(fd), w.a, w.b)
+		n, err := send2(int(fd), w.a, w.b)
 		switch {
+		case err == ErrWouldBlock && w.never:
+			w.err = err
+			return true
 		case err == ErrWouldBlock && !w.final:
 			w.limit()
 			return false
@@ -199,7 +219,7 @@ func rest(a, b []byte, n int) ([]byte, []byte) {
 
 // wrap gives an error of a system call the form that package net would.
 func (c *Blocking) wrap(op string, err error) error {
-	if err == nil || err == io.EOF {
+	if err == nil || err == io.EOF || err == ErrWouldBlock {
 		return err
 	}
 	return &net.OpError{Op: op, Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}

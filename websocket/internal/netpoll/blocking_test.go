@@ -583,3 +583,51 @@ func TestBlockingAllocatesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TryWrite takes what there is room for and waits for nothing; what it has not taken
+// is written by Write2.
+func TestTryWrite(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *Blocking, peer peer) {
+		p := large()
+		for _, b := range [][]byte{nil, p[:1]} {
+			if n, err := c.TryWrite(b); n != len(b) || err != nil {
+				t.Errorf("%d bytes: %d, %v", len(b), n, err)
+			}
+		}
+		n, err := c.TryWrite(p[1:])
+		if n == 0 || n >= len(p)-1 || err != ErrWouldBlock {
+			t.Fatalf("%d of %d bytes, %v", n, len(p)-1, err)
+		}
+		if n, err := c.TryWrite(p); n != 0 || err != ErrWouldBlock {
+			t.Errorf("without room: %d bytes, %v", n, err)
+		}
+		got := make([]byte, len(p))
+		var reader sync.WaitGroup
+		reader.Go(func() { io.ReadFull(peer, got) })
+		if _, err := c.Write2(time.Minute, p[1+n:], nil); err != nil {
+			t.Error(err)
+		}
+		reader.Wait()
+		if !bytes.Equal(got, p) {
+			t.Error("other bytes came than were written")
+		}
+	})
+}
+
+// Its errors are those of package net.
+func TestTryWriteErrors(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *Blocking, peer peer) {
+		local, remote := c.LocalAddr(), c.RemoteAddr()
+		peer.Close()
+		var err error
+		for end := time.Now().Add(10 * time.Second); err == nil && time.Now().Before(end); {
+			_, err = c.TryWrite([]byte("x")) // the first may be answered with a reset
+		}
+		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the peer has gone: %v", err)
+		}
+		c.Close()
+		_, err = c.TryWrite([]byte("x"))
+		wantOpError(t, err, "write", local, remote, net.ErrClosed)
+	})
+}
