@@ -117,7 +117,7 @@ func (s *Socket) Write2(a, b []byte) (n int, err error) {
 		// Until the kernel says that there is no room: only then will it tell when
 		// there is.
 		var taken int
-		taken, err = write2(int(s.fd), a, b)
+		taken, err = send2(int(s.fd), a, b)
 		n += taken
 		a, b = rest(a, b, taken)
 	}
