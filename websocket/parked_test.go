@@ -347,3 +347,34 @@ func TestMessageInManyPieces(t *testing.T) {
 		})
 	}
 }
+
+// The same is true of fragments, of which a message may have very many.
+func TestMessageInManyFragments(t *testing.T) {
+	const size, fragment, most = 8 << 20, 128, 64 << 20
+	for _, h := range hosts {
+		t.Run(h.name, func(t *testing.T) {
+			got := make(chan int, 1)
+			handler := &websocket.Handler{Message: func(_ *websocket.Conn, _ websocket.MessageType, p []byte) { got <- len(p) }}
+			handler.MaxMessage = size
+			peer := h.run(t, handler).peer(t)
+			var b []byte
+			for i := range size / fragment {
+				op := wire.OpContinuation
+				if i == 0 {
+					op = wire.OpBinary
+				}
+				b = append(b, peer.frame(i == size/fragment-1, op, message(fragment))...)
+			}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			peer.send(b)
+			if n := within(t, h, "the message", got); n != size {
+				t.Errorf("the message has %d bytes, want %d", n, size)
+			}
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > most {
+				t.Errorf("%d bytes were allocated for a message of %d in fragments of %d", n, size, fragment)
+			}
+		})
+	}
+}
