@@ -118,7 +118,7 @@ func (o *out) putBack(b *batch, n int) {
 	if o.room || o.err != nil {
 		return
 	}
-	if n > 0 || !o.stuck.Load() || o.progress() {
+	if o.progress() || n > 0 || !o.stuck.Load() { // asked each time: what it tells is told once
 		o.watch()
 	}
 	o.stuck.Store(true)

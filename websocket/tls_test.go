@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -223,6 +224,26 @@ func TestProgressWithinRecords(t *testing.T) {
 			}
 		}
 		eventually(t, inTLS, "another beginning of the write timeout", func() bool { return e.StuckSince() > since })
+	}
+}
+
+// A peer that takes nothing has the write timeout once, and not a second one for what it
+// had taken before the first.
+func TestNoProgressWithinRecords(t *testing.T) {
+	parks(t)
+	w := way{host: inTLS, handler: true}
+	w.narrow = true
+	e, peer := w.against(t, &websocket.Options{WriteTimeout: time.Hour, PingInterval: -1})
+	e.stick(peer)
+	for e.IsWriting() {
+		unsent := e.Unsent()
+		e.WriteTimesOut()
+		if e.IsWriting() && e.Unsent() == unsent {
+			t.Fatal("the peer got more time, and had taken nothing")
+		}
+	}
+	if err := e.reading()(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the end is %v", err)
 	}
 }
 
