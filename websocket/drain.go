@@ -201,6 +201,17 @@ func (o *out) writable() {
 	o.room = true
 	if o.stuck.Load() && !o.busy {
 		o.drain()
+	} else {
+		o.flushTLS()
+	}
+}
+
+// flushTLS writes what crypto/tls has had to say by itself when the socket took no more: an
+// answer to an update of keys, say, or the end of TLS behind the close frame. No Write
+// waits for it.
+func (o *out) flushTLS() {
+	if s, ok := o.c.stream.(*tlsSocket); ok {
+		s.flush() // an error shows in the next Write, or when reading ends
 	}
 }
 

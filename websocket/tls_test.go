@@ -201,6 +201,26 @@ func TestAnswersOfTLSAreLimited(t *testing.T) {
 	t.Errorf("a million answers were taken, and %d bytes wait", e.Unsent())
 }
 
+// What crypto/tls has to say by itself leaves when there is room, though nobody writes: the
+// end of TLS would be lost behind a close frame that has filled the socket.
+func TestAnswersOfTLSLeaveWhenThereIsRoom(t *testing.T) {
+	parks(t)
+	w := way{host: inTLS, handler: true}
+	w.narrow = true
+	e, peer := w.against(t, &websocket.Options{WriteTimeout: -1, PingInterval: -1})
+	const size = 1 << 10
+	sent := 0
+	for ; e.Unsent() == 0; sent += size { // until the socket takes no more
+		if err := e.AnswerTLS(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tcp := peer.Stream.(*tls.Conn).NetConn()
+	if _, err := io.CopyN(io.Discard, tcp, int64(sent)); err != nil {
+		t.Fatalf("%d bytes wait: %v", e.Unsent(), err)
+	}
+}
+
 // A peer that takes part of a record has taken something, and the write timeout begins
 // again.
 func TestProgressWithinRecords(t *testing.T) {
