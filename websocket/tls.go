@@ -51,7 +51,7 @@ func takeTLS(c *tls.Conn) *tlsSocket {
 	if !ok {
 		return nil
 	}
-	tcp, ok := t.Conn.(*net.TCPConn)
+	tcp, ok := t.NetConn().(*net.TCPConn)
 	if !ok {
 		return nil
 	}
@@ -60,7 +60,7 @@ func takeTLS(c *tls.Conn) *tlsSocket {
 		return nil
 	}
 	s := &tlsSocket{Socket: socket, tls: c}
-	t.Conn = (*carrier)(s)
+	t.become((*carrier)(s))
 	return s
 }
 

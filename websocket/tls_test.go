@@ -253,8 +253,11 @@ func TestNoProgressWithinRecords(t *testing.T) {
 	parks(t)
 	w := way{host: inTLS, handler: true}
 	w.narrow = true
-	e, peer := w.against(t, &websocket.Options{WriteTimeout: time.Hour, PingInterval: -1})
-	e.stick(peer)
+	e, _ := w.against(t, &websocket.Options{WriteTimeout: time.Hour, PingInterval: -1})
+	if err := e.Write(bg, websocket.Binary, make([]byte, 16<<20)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, inTLS, "stuck", e.IsWriting)
 	for e.IsWriting() {
 		unsent := e.Unsent()
 		e.WriteTimesOut()
@@ -264,6 +267,44 @@ func TestNoProgressWithinRecords(t *testing.T) {
 	}
 	if err := e.reading()(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("the end is %v", err)
+	}
+}
+
+// Whoever has kept the connection, of http.Server's ConnState say, may ask for its
+// addresses while a Handler takes it. The race detector tells whether that is safe.
+func TestKeptConnectionIsTaken(t *testing.T) {
+	parks(t)
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan struct{})
+	asked := make(chan string, 1)
+	h := echoHandler(nil)
+	h.Open = func(*websocket.Conn, *http.Request) { close(taken) }
+	srv := &http.Server{Handler: h, ConnState: func(c net.Conn, s http.ConnState) {
+		if s == http.StateActive {
+			go func() {
+				for {
+					addr := c.RemoteAddr().String()
+					select {
+					case <-taken:
+						asked <- addr
+						return
+					default:
+					}
+				}
+			}()
+		}
+	}}
+	served := async(func() error { return srv.Serve(tls.NewListener(websocket.NewListener(tcp), certified())) })
+	defer func() { srv.Close(); served() }()
+	s := &site{host: inTLS, t: t, connect: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, tcp.Addr().String())
+	}}
+	peer := s.peer(t)
+	if got, want := within(t, inTLS, "the address", asked), peer.Stream.(*tls.Conn).LocalAddr().String(); got != want {
+		t.Errorf("the peer is %s, want %s", got, want)
 	}
 }
 
