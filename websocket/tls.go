@@ -23,7 +23,8 @@ import (
 type tlsSocket struct {
 	*netpoll.Socket
 	tls *tls.Conn
-	dry bool // the socket has nothing more for the Read that is under way
+	dry bool  // the socket has nothing more for the Read that is under way
+	end error // what reading has ended with: crypto/tls would go on after some errors
 
 	mu     sync.Mutex
 	sealed *batch // records that the socket has not taken; nil: none
@@ -68,15 +69,20 @@ func takeTLS(c *tls.Conn) *tlsSocket {
 // call it.
 func (s *tlsSocket) Read(p []byte) (n int, err error) {
 	s.dry = false
-	for n < len(p) && err == nil {
-		var more int
-		more, err = s.tls.Read(p[n:])
+	for n < len(p) && s.end == nil {
+		more, err := s.tls.Read(p[n:])
 		n += more
+		switch {
+		case err == nil:
+		case err != netpoll.ErrWouldBlock:
+			s.end = err
+		case n > 0:
+			return n, nil
+		default:
+			return 0, err
+		}
 	}
-	if n > 0 && err == netpoll.ErrWouldBlock {
-		return n, nil
-	}
-	return n, err
+	return n, s.end
 }
 
 // Write writes as much of p as there is room for. Where the error is ErrWouldBlock, an

@@ -2,14 +2,22 @@ package websocket_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +144,142 @@ func TestCloseNotifyBehindAMessage(t *testing.T) {
 		t.Errorf("the end is %v, want an unexpected end", err)
 	}
 }
+
+// The peer may ask for new keys at any time, and be answered with the server's. RFC 8446,
+// 4.6.3.
+func TestKeysAreUpdated(t *testing.T) {
+	parks(t)
+	client := sealing(t, inTLS.run(t, echoHandler(nil)))
+	peer := handshaking(t, client)
+	peer.open(t)
+	for range 3 {
+		peer.send(peer.text("old keys"))
+		client.updateKeys(t)
+		peer.send(peer.text("new keys"))
+		peer.want("text old keys")
+		peer.want("text new keys")
+	}
+}
+
+// After some errors crypto/tls would go on reading. That a message has come with one must
+// not hide it.
+func TestBrokenTLSBehindAMessage(t *testing.T) {
+	parks(t)
+	d := newDiary(t, inTLS)
+	got := make(chan string, 1)
+	h := d.handler(nil)
+	h.Message = func(_ *websocket.Conn, _ websocket.MessageType, p []byte) { got <- string(p) }
+	opened := make(chan *websocket.Conn, 1)
+	h.Open = func(c *websocket.Conn, _ *http.Request) { opened <- c }
+	client := sealing(t, inTLS.run(t, h))
+	peer := handshaking(t, client)
+	peer.open(t)
+	eventually(t, inTLS, "parking", within(t, inTLS, "Open", opened).IsParked)
+	client.tcp.hold = true
+	peer.send(peer.text("last"))
+	client.seal(t, recordHandshake, make([]byte, 4)) // a HelloRequest, which no client sends
+	client.tcp.release(t)
+	if p := within(t, inTLS, "the message", got); p != "last" {
+		t.Errorf("got %q", p)
+	}
+	if err := d.end(); err == nil || !strings.Contains(err.Error(), "handshake message") {
+		t.Errorf("the end is %v", err)
+	}
+}
+
+// A sealer is a client whose records are made here: crypto/tls never sends some.
+type sealer struct {
+	*tls.Conn // reads
+	tcp       *holder
+	secret    []byte
+	aead      cipher.AEAD
+	iv        []byte
+	number    uint64 // of the next record
+}
+
+const (
+	recordHandshake = 22
+	recordData      = 23
+)
+
+func sealing(t *testing.T, s *site) *sealer {
+	t.Helper()
+	tcp, err := s.connect(bg, "tcp", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tcp.Close() })
+	tcp.SetDeadline(time.Now().Add(s.patience()))
+	var secrets bytes.Buffer
+	config := uncertified.Clone()
+	config.KeyLogWriter = &secrets
+	c := &sealer{tcp: &holder{Conn: tcp}}
+	c.Conn = tls.Client(c.tcp, config)
+	if err := c.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if c.ConnectionState().CipherSuite != tls.TLS_AES_128_GCM_SHA256 {
+		t.Skip("this machine prefers another cipher")
+	}
+	for line := range strings.Lines(secrets.String()) {
+		if f := strings.Fields(line); f[0] == "CLIENT_TRAFFIC_SECRET_0" {
+			if c.secret, err = hex.DecodeString(f[2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.rekey(t)
+	return c
+}
+
+// expand derives from the secret. RFC 8446, 7.1.
+func (c *sealer) expand(t *testing.T, label string, n int) []byte {
+	label = "tls13 " + label
+	b, err := hkdf.Expand(sha256.New, c.secret, string([]byte{0, byte(n), byte(len(label))})+label+"\x00", n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (c *sealer) rekey(t *testing.T) {
+	block, err := aes.NewCipher(c.expand(t, "key", 16))
+	if err == nil {
+		c.aead, err = cipher.NewGCM(block)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.iv, c.number = c.expand(t, "iv", 12), 0
+}
+
+// updateKeys asks for an update of the server's keys, and updates the client's.
+func (c *sealer) updateKeys(t *testing.T) {
+	const keyUpdate, requested = 24, 1
+	c.seal(t, recordHandshake, []byte{keyUpdate, 0, 0, 1, requested})
+	c.secret = c.expand(t, "traffic upd", len(c.secret))
+	c.rekey(t)
+}
+
+// seal sends a record. RFC 8446, 5.2.
+func (c *sealer) seal(t *testing.T, typ byte, p []byte) {
+	t.Helper()
+	if _, err := c.tcp.Write(c.record(typ, p)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *sealer) record(typ byte, p []byte) []byte {
+	nonce := bytes.Clone(c.iv)
+	for i, b := range binary.BigEndian.AppendUint64(nil, c.number) {
+		nonce[len(nonce)-8+i] ^= b
+	}
+	c.number++
+	head := binary.BigEndian.AppendUint16([]byte{recordData, 3, 3}, uint16(len(p)+1+c.aead.Overhead()))
+	return c.aead.Seal(head, nonce, append(bytes.Clone(p), typ), head)
+}
+
+func (c *sealer) Write(p []byte) (int, error) { return c.tcp.Write(c.record(recordData, p)) }
 
 // held returns a client of TLS, and what it writes to.
 func held(t *testing.T, s *site) (*tls.Conn, *holder) {
