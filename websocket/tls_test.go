@@ -161,6 +161,49 @@ func TestKeysAreUpdated(t *testing.T) {
 	}
 }
 
+// What crypto/tls answers by itself has its place among the records of messages that
+// others write, be the socket full or not: the client would not decrypt what has not.
+func TestKeysAreUpdatedBetweenWrites(t *testing.T) {
+	parks(t)
+	const (
+		writers, messages, size = 3, 40, 100_000
+		updates                 = 12 // 17 in a row, and the client's crypto/tls has enough
+	)
+	narrow := inTLS
+	narrow.narrow = true
+	h := echoHandler(nil)
+	wrote := make(chan error)
+	h.Open = func(c *websocket.Conn, _ *http.Request) {
+		for range writers {
+			go func() {
+				for i := range messages {
+					wrote <- c.Write(bg, websocket.Binary, make([]byte, size/(i%7+1)))
+				}
+			}()
+		}
+	}
+	client := sealing(t, narrow.run(t, h))
+	peer := handshaking(t, client)
+	peer.open(t)
+	read := async(func() error {
+		_, err := io.Copy(io.Discard, client.Conn)
+		return err
+	})
+	for i := range writers * messages {
+		if err := within(t, inTLS, "writing", wrote); err != nil {
+			t.Error(err)
+		}
+		if i%(writers*messages/updates) == 0 {
+			peer.send(peer.text("x"))
+			client.updateKeys(t)
+		}
+	}
+	peer.send(peer.frame(true, wire.OpClose, ""))
+	if err := read(); err != nil {
+		t.Errorf("the client read: %v", err)
+	}
+}
+
 // After some errors crypto/tls would go on reading. That a message has come with one must
 // not hide it.
 func TestBrokenTLSBehindAMessage(t *testing.T) {
