@@ -23,7 +23,7 @@ import (
 type tlsSocket struct {
 	*netpoll.Socket
 	tls *tls.Conn
-	dry bool  // the socket has nothing more for the Read that is under way
+	dry bool  // a short read: the socket has nothing more for the Read that is under way
 	end error // what reading has ended with: crypto/tls would go on after some errors
 
 	mu     sync.Mutex
@@ -78,6 +78,8 @@ func (s *tlsSocket) Read(p []byte) (n int, err error) {
 			s.end = err
 		case n > 0:
 			return n, nil
+		case s.dry: // part of a record, behind which the end may have come with the same event
+			s.dry = false
 		default:
 			return 0, err
 		}
@@ -181,7 +183,7 @@ func (c *carrier) Read(p []byte) (int, error) {
 		return 0, netpoll.ErrWouldBlock
 	}
 	n, err := c.Socket.Read(p)
-	c.dry = n < len(p)
+	c.dry = n < len(p) && err == nil
 	return n, err
 }
 

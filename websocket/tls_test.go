@@ -230,6 +230,34 @@ func TestBrokenTLSBehindAMessage(t *testing.T) {
 	}
 }
 
+// The end of TCP may come together with part of a record, or with one that holds no bytes
+// of messages: no other event tells of it.
+func TestEndOfTCPBehindARecord(t *testing.T) {
+	parks(t)
+	for name, part := range map[string]func(c *sealer) []byte{
+		"half a record": func(c *sealer) []byte { return c.record(recordData, make([]byte, 50))[:20] },
+		"no bytes":      func(c *sealer) []byte { return c.record(recordData, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDiary(t, inTLS)
+			h := d.handler(nil)
+			opened := make(chan *websocket.Conn, 1)
+			h.Open = func(c *websocket.Conn, _ *http.Request) { opened <- c }
+			client := sealing(t, inTLS.run(t, h))
+			peer := handshaking(t, client)
+			peer.open(t)
+			eventually(t, inTLS, "parking", within(t, inTLS, "Open", opened).IsParked)
+			if _, err := client.tcp.Write(part(client)); err != nil {
+				t.Fatal(err)
+			}
+			client.tcp.Close()
+			if err := d.end(); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("the end is %v, want an unexpected end", err)
+			}
+		})
+	}
+}
+
 // A sealer is a client whose records are made here: crypto/tls never sends some.
 type sealer struct {
 	*tls.Conn // reads
