@@ -50,9 +50,10 @@ func freeLong(b []byte) {
 	}
 }
 
-// growLong returns a long buffer with what is in b, and room for n more bytes.
+// growLong returns a long buffer with what is in b, and room for n more bytes, or more:
+// else a message in fragments of a byte would be copied for each of them.
 func growLong(b []byte, n int) []byte {
-	longer := append(newLong(len(b)+n), b...)
+	longer := append(newLong(len(b)+max(n, len(b)/4)), b...)
 	freeLong(b)
 	return longer
 }

@@ -25,6 +25,20 @@ func TestLongBuffers(t *testing.T) {
 	}
 }
 
+// A message in fragments of a byte is not copied for each of them, be it short or longer
+// than all long buffers.
+func TestLongBuffersGrowForManyFragments(t *testing.T) {
+	const size, most = 8 << 20, 64
+	b, times := []byte(nil), 0
+	for ; len(b) < size && times <= most; times++ {
+		b = websocket.GrowLong(b, 1)
+		b = b[:cap(b)]
+	}
+	if times > most {
+		t.Errorf("%d bytes have been copied %d times", len(b), times)
+	}
+}
+
 // The bytes of a long message are its callback's until it returns, and nobody else's.
 func TestLongMessageIsItsCallbacks(t *testing.T) {
 	const size = 1 << 20

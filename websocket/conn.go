@@ -218,7 +218,7 @@ func Client(s Stream, o *Options) *Conn {
 // and has found a subprotocol and first bytes of frames, which are copied.
 func newConn(s Stream, v *settings, subprotocol string, buffered []byte) *Conn {
 	if t, ok := s.(*transport); ok {
-		s = t.Conn // without TLS it is of no use
+		s = t.NetConn() // without TLS it is of no use
 	}
 	c := &Conn{stream: s, settings: v, subprotocol: subprotocol}
 	if v.handler == nil {

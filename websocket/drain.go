@@ -113,7 +113,7 @@ func (o *out) putBack(b *batch, n int) {
 	if o.room || o.err != nil {
 		return
 	}
-	if n > 0 || !o.stuck.Load() || o.progress() {
+	if o.progress() || n > 0 || !o.stuck.Load() { // asked each time: what it tells is told once
 		o.watch()
 	}
 	o.stuck.Store(true)
@@ -196,6 +196,17 @@ func (o *out) writable() {
 	o.room = true
 	if o.stuck.Load() && !o.busy {
 		o.drain()
+	} else {
+		o.flushTLS()
+	}
+}
+
+// flushTLS writes what crypto/tls has had to say by itself when the socket took no more: an
+// answer to an update of keys, say, or the end of TLS behind the close frame. No Write
+// waits for it.
+func (o *out) flushTLS() {
+	if s, ok := o.c.stream.(*tlsSocket); ok {
+		s.flush() // an error shows in the next Write, or when reading ends
 	}
 }
 

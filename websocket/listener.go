@@ -3,7 +3,9 @@ package websocket
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/duplexgo/duplex/websocket/internal/netpoll"
 )
@@ -28,21 +30,39 @@ type listener struct{ net.Listener }
 func (l listener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if tcp, ok := c.(*net.TCPConn); ok && netpoll.Supported {
-		return &transport{tcp}, nil
+		return newTransport(tcp), nil
 	}
 	return c, err
 }
 
 // A transport is the connection that crypto/tls reads from and writes to, and keeps for
-// good: at first one of package net, later a carrier.
-type transport struct{ net.Conn }
+// good: at first one of package net, later a carrier. Others may have kept it too, and
+// ask for its address while that changes.
+type transport struct{ conn atomic.Pointer[net.Conn] }
+
+func newTransport(c net.Conn) *transport {
+	t := new(transport)
+	t.become(c)
+	return t
+}
+
+func (t *transport) become(c net.Conn) { t.conn.Store(&c) }
 
 // NetConn returns the connection of package net.
-func (t *transport) NetConn() net.Conn { return t.Conn }
+func (t *transport) NetConn() net.Conn { return *t.conn.Load() }
+
+func (t *transport) Read(p []byte) (int, error)          { return t.NetConn().Read(p) }
+func (t *transport) Write(p []byte) (int, error)         { return t.NetConn().Write(p) }
+func (t *transport) Close() error                        { return t.NetConn().Close() }
+func (t *transport) LocalAddr() net.Addr                 { return t.NetConn().LocalAddr() }
+func (t *transport) RemoteAddr() net.Addr                { return t.NetConn().RemoteAddr() }
+func (t *transport) SetDeadline(at time.Time) error      { return t.NetConn().SetDeadline(at) }
+func (t *transport) SetReadDeadline(at time.Time) error  { return t.NetConn().SetReadDeadline(at) }
+func (t *transport) SetWriteDeadline(at time.Time) error { return t.NetConn().SetWriteDeadline(at) }
 
 // SyscallConn returns the way to the descriptor.
 func (t *transport) SyscallConn() (syscall.RawConn, error) {
-	if c, ok := t.Conn.(syscall.Conn); ok {
+	if c, ok := t.NetConn().(syscall.Conn); ok {
 		return c.SyscallConn()
 	}
 	return nil, errors.ErrUnsupported
@@ -50,7 +70,7 @@ func (t *transport) SyscallConn() (syscall.RawConn, error) {
 
 // CloseWrite tells the peer that nothing more will be sent. Reading goes on.
 func (t *transport) CloseWrite() error {
-	if c, ok := t.Conn.(interface{ CloseWrite() error }); ok {
+	if c, ok := t.NetConn().(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
 	}
 	return errors.ErrUnsupported

@@ -23,7 +23,8 @@ import (
 type tlsSocket struct {
 	*netpoll.Socket
 	tls *tls.Conn
-	dry bool // the socket has nothing more for the Read that is under way
+	dry bool  // a short read: the socket has nothing more for the Read that is under way
+	end error // what reading has ended with: crypto/tls would go on after some errors
 
 	mu     sync.Mutex
 	sealed *batch // records that the socket has not taken; nil: none
@@ -51,7 +52,7 @@ func takeTLS(c *tls.Conn) *tlsSocket {
 	if !ok {
 		return nil
 	}
-	tcp, ok := t.Conn.(*net.TCPConn)
+	tcp, ok := t.NetConn().(*net.TCPConn)
 	if !ok {
 		return nil
 	}
@@ -60,7 +61,7 @@ func takeTLS(c *tls.Conn) *tlsSocket {
 		return nil
 	}
 	s := &tlsSocket{Socket: socket, tls: c}
-	t.Conn = (*carrier)(s)
+	t.become((*carrier)(s))
 	return s
 }
 
@@ -68,15 +69,22 @@ func takeTLS(c *tls.Conn) *tlsSocket {
 // call it.
 func (s *tlsSocket) Read(p []byte) (n int, err error) {
 	s.dry = false
-	for n < len(p) && err == nil {
-		var more int
-		more, err = s.tls.Read(p[n:])
+	for n < len(p) && s.end == nil {
+		more, err := s.tls.Read(p[n:])
 		n += more
+		switch {
+		case err == nil:
+		case err != netpoll.ErrWouldBlock:
+			s.end = err
+		case n > 0:
+			return n, nil
+		case s.dry: // part of a record, behind which the end may have come with the same event
+			s.dry = false
+		default:
+			return 0, err
+		}
 	}
-	if n > 0 && err == netpoll.ErrWouldBlock {
-		return n, nil
-	}
-	return n, err
+	return n, s.end
 }
 
 // Write writes as much of p as there is room for. Where the error is ErrWouldBlock, an
@@ -175,7 +183,7 @@ func (c *carrier) Read(p []byte) (int, error) {
 		return 0, netpoll.ErrWouldBlock
 	}
 	n, err := c.Socket.Read(p)
-	c.dry = n < len(p)
+	c.dry = n < len(p) && err == nil
 	return n, err
 }
 

@@ -2,13 +2,22 @@ package websocket_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -136,6 +145,213 @@ func TestCloseNotifyBehindAMessage(t *testing.T) {
 	}
 }
 
+// The peer may ask for new keys at any time, and be answered with the server's. RFC 8446,
+// 4.6.3.
+func TestKeysAreUpdated(t *testing.T) {
+	parks(t)
+	client := sealing(t, inTLS.run(t, echoHandler(nil)))
+	peer := handshaking(t, client)
+	peer.open(t)
+	for range 3 {
+		peer.send(peer.text("old keys"))
+		client.updateKeys(t)
+		peer.send(peer.text("new keys"))
+		peer.want("text old keys")
+		peer.want("text new keys")
+	}
+}
+
+// What crypto/tls answers by itself has its place among the records of messages that
+// others write, be the socket full or not: the client would not decrypt what has not.
+func TestKeysAreUpdatedBetweenWrites(t *testing.T) {
+	parks(t)
+	const (
+		writers, messages, size = 3, 40, 100_000
+		updates                 = 12 // 17 in a row, and the client's crypto/tls has enough
+	)
+	narrow := inTLS
+	narrow.narrow = true
+	h := echoHandler(nil)
+	wrote := make(chan error)
+	h.Open = func(c *websocket.Conn, _ *http.Request) {
+		for range writers {
+			go func() {
+				for i := range messages {
+					wrote <- c.Write(bg, websocket.Binary, make([]byte, size/(i%7+1)))
+				}
+			}()
+		}
+	}
+	client := sealing(t, narrow.run(t, h))
+	peer := handshaking(t, client)
+	peer.open(t)
+	read := async(func() error {
+		_, err := io.Copy(io.Discard, client.Conn)
+		return err
+	})
+	for i := range writers * messages {
+		if err := within(t, inTLS, "writing", wrote); err != nil {
+			t.Error(err)
+		}
+		if i%(writers*messages/updates) == 0 {
+			peer.send(peer.text("x"))
+			client.updateKeys(t)
+		}
+	}
+	peer.send(peer.frame(true, wire.OpClose, ""))
+	if err := read(); err != nil {
+		t.Errorf("the client read: %v", err)
+	}
+}
+
+// After some errors crypto/tls would go on reading. That a message has come with one must
+// not hide it.
+func TestBrokenTLSBehindAMessage(t *testing.T) {
+	parks(t)
+	d := newDiary(t, inTLS)
+	got := make(chan string, 1)
+	h := d.handler(nil)
+	h.Message = func(_ *websocket.Conn, _ websocket.MessageType, p []byte) { got <- string(p) }
+	opened := make(chan *websocket.Conn, 1)
+	h.Open = func(c *websocket.Conn, _ *http.Request) { opened <- c }
+	client := sealing(t, inTLS.run(t, h))
+	peer := handshaking(t, client)
+	peer.open(t)
+	eventually(t, inTLS, "parking", within(t, inTLS, "Open", opened).IsParked)
+	client.tcp.hold = true
+	peer.send(peer.text("last"))
+	client.seal(t, recordHandshake, make([]byte, 4)) // a HelloRequest, which no client sends
+	client.tcp.release(t)
+	if p := within(t, inTLS, "the message", got); p != "last" {
+		t.Errorf("got %q", p)
+	}
+	if err := d.end(); err == nil || !strings.Contains(err.Error(), "handshake message") {
+		t.Errorf("the end is %v", err)
+	}
+}
+
+// The end of TCP may come together with part of a record, or with one that holds no bytes
+// of messages: no other event tells of it.
+func TestEndOfTCPBehindARecord(t *testing.T) {
+	parks(t)
+	for name, part := range map[string]func(c *sealer) []byte{
+		"half a record": func(c *sealer) []byte { return c.record(recordData, make([]byte, 50))[:20] },
+		"no bytes":      func(c *sealer) []byte { return c.record(recordData, nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDiary(t, inTLS)
+			h := d.handler(nil)
+			opened := make(chan *websocket.Conn, 1)
+			h.Open = func(c *websocket.Conn, _ *http.Request) { opened <- c }
+			client := sealing(t, inTLS.run(t, h))
+			peer := handshaking(t, client)
+			peer.open(t)
+			eventually(t, inTLS, "parking", within(t, inTLS, "Open", opened).IsParked)
+			if _, err := client.tcp.Write(part(client)); err != nil {
+				t.Fatal(err)
+			}
+			client.tcp.Close()
+			if err := d.end(); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("the end is %v, want an unexpected end", err)
+			}
+		})
+	}
+}
+
+// A sealer is a client whose records are made here: crypto/tls never sends some.
+type sealer struct {
+	*tls.Conn // reads
+	tcp       *holder
+	secret    []byte
+	aead      cipher.AEAD
+	iv        []byte
+	number    uint64 // of the next record
+}
+
+const (
+	recordHandshake = 22
+	recordData      = 23
+)
+
+func sealing(t *testing.T, s *site) *sealer {
+	t.Helper()
+	tcp, err := s.connect(bg, "tcp", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tcp.Close() })
+	tcp.SetDeadline(time.Now().Add(s.patience()))
+	var secrets bytes.Buffer
+	config := uncertified.Clone()
+	config.KeyLogWriter = &secrets
+	c := &sealer{tcp: &holder{Conn: tcp}}
+	c.Conn = tls.Client(c.tcp, config)
+	if err := c.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	if c.ConnectionState().CipherSuite != tls.TLS_AES_128_GCM_SHA256 {
+		t.Skip("this machine prefers another cipher")
+	}
+	for line := range strings.Lines(secrets.String()) {
+		if f := strings.Fields(line); f[0] == "CLIENT_TRAFFIC_SECRET_0" {
+			if c.secret, err = hex.DecodeString(f[2]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.rekey(t)
+	return c
+}
+
+// expand derives from the secret. RFC 8446, 7.1.
+func (c *sealer) expand(t *testing.T, label string, n int) []byte {
+	label = "tls13 " + label
+	b, err := hkdf.Expand(sha256.New, c.secret, string([]byte{0, byte(n), byte(len(label))})+label+"\x00", n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (c *sealer) rekey(t *testing.T) {
+	block, err := aes.NewCipher(c.expand(t, "key", 16))
+	if err == nil {
+		c.aead, err = cipher.NewGCM(block)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.iv, c.number = c.expand(t, "iv", 12), 0
+}
+
+// updateKeys asks for an update of the server's keys, and updates the client's.
+func (c *sealer) updateKeys(t *testing.T) {
+	const keyUpdate, requested = 24, 1
+	c.seal(t, recordHandshake, []byte{keyUpdate, 0, 0, 1, requested})
+	c.secret = c.expand(t, "traffic upd", len(c.secret))
+	c.rekey(t)
+}
+
+// seal sends a record. RFC 8446, 5.2.
+func (c *sealer) seal(t *testing.T, typ byte, p []byte) {
+	t.Helper()
+	if _, err := c.tcp.Write(c.record(typ, p)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *sealer) record(typ byte, p []byte) []byte {
+	nonce := bytes.Clone(c.iv)
+	for i, b := range binary.BigEndian.AppendUint64(nil, c.number) {
+		nonce[len(nonce)-8+i] ^= b
+	}
+	c.number++
+	head := binary.BigEndian.AppendUint16([]byte{recordData, 3, 3}, uint16(len(p)+1+c.aead.Overhead()))
+	return c.aead.Seal(head, nonce, append(bytes.Clone(p), typ), head)
+}
+
+func (c *sealer) Write(p []byte) (int, error) { return c.tcp.Write(c.record(recordData, p)) }
+
 // held returns a client of TLS, and what it writes to.
 func held(t *testing.T, s *site) (*tls.Conn, *holder) {
 	t.Helper()
@@ -200,6 +416,26 @@ func TestAnswersOfTLSAreLimited(t *testing.T) {
 	t.Errorf("a million answers were taken, and %d bytes wait", e.Unsent())
 }
 
+// What crypto/tls has to say by itself leaves when there is room, though nobody writes: the
+// end of TLS would be lost behind a close frame that has filled the socket.
+func TestAnswersOfTLSLeaveWhenThereIsRoom(t *testing.T) {
+	parks(t)
+	w := way{host: inTLS, handler: true}
+	w.narrow = true
+	e, peer := w.against(t, &websocket.Options{WriteTimeout: -1, PingInterval: -1})
+	const size = 1 << 10
+	sent := 0
+	for ; e.Unsent() == 0; sent += size { // until the socket takes no more
+		if err := e.AnswerTLS(make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tcp := peer.Stream.(*tls.Conn).NetConn()
+	if _, err := io.CopyN(io.Discard, tcp, int64(sent)); err != nil {
+		t.Fatalf("%d bytes wait: %v", e.Unsent(), err)
+	}
+}
+
 // A peer that takes part of a record has taken something, and the write timeout begins
 // again.
 func TestProgressWithinRecords(t *testing.T) {
@@ -223,6 +459,67 @@ func TestProgressWithinRecords(t *testing.T) {
 			}
 		}
 		eventually(t, inTLS, "another beginning of the write timeout", func() bool { return e.StuckSince() > since })
+	}
+}
+
+// A peer that takes nothing has the write timeout once, and not a second one for what it
+// had taken before the first.
+func TestNoProgressWithinRecords(t *testing.T) {
+	parks(t)
+	w := way{host: inTLS, handler: true}
+	w.narrow = true
+	e, _ := w.against(t, &websocket.Options{WriteTimeout: time.Hour, PingInterval: -1})
+	if err := e.Write(bg, websocket.Binary, make([]byte, 16<<20)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, inTLS, "stuck", e.IsWriting)
+	for e.IsWriting() {
+		unsent := e.Unsent()
+		e.WriteTimesOut()
+		if e.IsWriting() && e.Unsent() == unsent {
+			t.Fatal("the peer got more time, and had taken nothing")
+		}
+	}
+	if err := e.reading()(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the end is %v", err)
+	}
+}
+
+// Whoever has kept the connection, of http.Server's ConnState say, may ask for its
+// addresses while a Handler takes it. The race detector tells whether that is safe.
+func TestKeptConnectionIsTaken(t *testing.T) {
+	parks(t)
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan struct{})
+	asked := make(chan string, 1)
+	h := echoHandler(nil)
+	h.Open = func(*websocket.Conn, *http.Request) { close(taken) }
+	srv := &http.Server{Handler: h, ConnState: func(c net.Conn, s http.ConnState) {
+		if s == http.StateActive {
+			go func() {
+				for {
+					addr := c.RemoteAddr().String()
+					select {
+					case <-taken:
+						asked <- addr
+						return
+					default:
+					}
+				}
+			}()
+		}
+	}}
+	served := async(func() error { return srv.Serve(tls.NewListener(websocket.NewListener(tcp), certified())) })
+	defer func() { srv.Close(); served() }()
+	s := &site{host: inTLS, t: t, connect: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, tcp.Addr().String())
+	}}
+	peer := s.peer(t)
+	if got, want := within(t, inTLS, "the address", asked), peer.Stream.(*tls.Conn).LocalAddr().String(); got != want {
+		t.Errorf("the peer is %s, want %s", got, want)
 	}
 }
 
