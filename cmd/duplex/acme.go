@@ -94,7 +94,7 @@ func (a *acmeSettings) folder() (string, error) {
 func (a *acmeSettings) redirect(ln net.Listener, https net.Addr, log *slog.Logger) (stop func()) {
 	var h http.Handler = toHTTPS(https.(*net.TCPAddr).Port)
 	if a.manager != nil {
-		h = a.manager.HTTPHandler(h)
+		h = withoutPort(a.manager.HTTPHandler(h))
 	}
 	srv := newHTTPServer(h, log)
 	done := make(chan struct{})
@@ -110,15 +110,29 @@ func (a *acmeSettings) redirect(ln net.Listener, https net.Addr, log *slog.Logge
 	}
 }
 
+// withoutPort takes the port from the Host of requests. The manager of certificates knows
+// its hosts by name: an issuer that asks at another port than 80 would be refused.
+func withoutPort(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bare := *r
+		bare.Host = hostname(r.Host)
+		next.ServeHTTP(w, &bare)
+	})
+}
+
+// hostname returns a Host without its port, and an address of IPv6 without its brackets.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return strings.Trim(host, "[]")
+}
+
 // toHTTPS sends to the same URL with https, at a port. What was posted in the clear is
 // not to be sent again by itself, for its token has been seen: that is refused.
 func toHTTPS(port int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if name, _, err := net.SplitHostPort(host); err == nil {
-			host = name
-		}
-		host = strings.Trim(host, "[]")
+		host := hostname(r.Host)
 		switch {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			http.Error(w, "use https", http.StatusForbidden)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -101,10 +100,16 @@ func (s *serve) run(cmd *cobra.Command) error {
 		s.config.write(cmd)
 		return nil
 	}
-	at, ln, err := s.address(cmd)
+	sockets, err := activated()
 	if err != nil {
 		return err
 	}
+	defer sockets.close()
+	at, err := s.address(cmd, sockets)
+	if err != nil {
+		return err
+	}
+	ln := sockets.listen
 	log := s.logs.open(cmd.ErrOrStderr())
 	s.config.warn(cmd.Flags(), log)
 	authorize, err := s.keys.authorizer(cmd, log)
@@ -126,7 +131,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 	if ln, err = s.tls.wrap(ln, log); err != nil {
 		return err
 	}
-	stop, err := s.redirectHTTP(cmd, ln.Addr(), log)
+	stop, err := s.redirectHTTP(cmd, sockets.redirect, ln.Addr(), log)
 	if err != nil {
 		ln.Close()
 		return err
@@ -176,46 +181,39 @@ func (s *serve) run(cmd *cobra.Command) error {
 	return serveUntil(cmd.Context(), ln, metered{srv, desk}, s.shutdownDelay, srv.Shutdown, log)
 }
 
-// address returns where to listen, and the socket if a service manager has it already.
-func (s *serve) address(cmd *cobra.Command) (*net.TCPAddr, net.Listener, error) {
-	ln, err := activated()
+// address returns where to listen, or where the service manager does.
+func (s *serve) address(cmd *cobra.Command, sockets *passedSockets) (*net.TCPAddr, error) {
 	switch {
-	case err != nil:
-		return nil, nil, err
-	case ln == nil:
-		at, err := parseListen(s.listen)
-		return at, nil, err
-	case cmd.Flags().Changed("listen"):
-		ln.Close()
-		return nil, nil, wrongUse("--listen %s is set, and the service manager passes a socket: leave the setting away, or start without the socket's unit", s.listen)
+	case sockets.listen != nil && cmd.Flags().Changed("listen"):
+		return nil, wrongUse("--listen %s is set, and the service manager passes a socket: leave the setting away, or start without the socket's unit", s.listen)
+	case sockets.redirect != nil && s.redirect != "":
+		return nil, wrongUse("--redirect-from %s is set, and the service manager passes a socket for it: leave the setting away, or start without the socket's unit", s.redirect)
+	case sockets.redirect != nil && !s.tls.on():
+		return nil, wrongUse("the service manager passes a socket to send from to https, which this server does not speak: add --acme-host, or --tls-cert and --tls-key, or disable the socket's unit")
+	case sockets.listen != nil:
+		return sockets.listen.Addr().(*net.TCPAddr), nil
 	}
-	return ln.Addr().(*net.TCPAddr), ln, nil
+	return parseListen(s.listen)
 }
 
-// redirectHTTP sends clients from HTTP to HTTPS, if that is wanted.
-func (s *serve) redirectHTTP(cmd *cobra.Command, https net.Addr, log *slog.Logger) (stop func(), err error) {
-	if s.redirect == "" {
+// redirectHTTP sends clients from HTTP to HTTPS, if that is wanted: those of the service
+// manager's socket if there is one.
+func (s *serve) redirectHTTP(cmd *cobra.Command, ln net.Listener, https net.Addr, log *slog.Logger) (stop func(), err error) {
+	switch {
+	case ln != nil:
+	case s.redirect == "":
 		return func() {}, nil
-	}
-	at, err := parseListen(s.redirect)
-	if err != nil {
-		return nil, naming("--redirect-from", err)
-	}
-	ln, err := listen(cmd.Context(), at)
-	if err != nil {
-		return nil, naming("--redirect-from", err)
+	default:
+		at, err := parseAddress("--redirect-from", s.redirect)
+		if err != nil {
+			return nil, err
+		}
+		if ln, err = listenAs(cmd.Context(), "--redirect-from", at); err != nil {
+			return nil, err
+		}
 	}
 	log.Info("sending from HTTP to HTTPS", "listen", ln.Addr().String())
 	return s.tls.acme.redirect(ln, https, log), nil
-}
-
-// naming puts the right flag into an error about an address, which names --listen.
-func naming(flag string, err error) error {
-	text := strings.ReplaceAll(err.Error(), "--listen", flag)
-	if _, usage := errors.AsType[*usageError](err); usage {
-		return wrongUse("%s", text)
-	}
-	return errors.New(text)
 }
 
 // check returns what is wrong with a flag by itself.
