@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -96,17 +98,18 @@ func (a *acmeSettings) redirect(ln net.Listener, https net.Addr, log *slog.Logge
 	if a.manager != nil {
 		h = withoutPort(a.manager.HTTPHandler(h))
 	}
-	srv := newHTTPServer(h, log)
-	done := make(chan struct{})
+	s := serveOn(ln, h, log)
 	go func() {
-		defer close(done)
-		if err := srv.Serve(ln); err != http.ErrServerClosed {
-			log.Error("no longer sending HTTP to HTTPS", "error", err)
+		if <-s.ended; !errors.Is(s.err, net.ErrClosed) {
+			log.Error("no longer sending HTTP to HTTPS", "error", s.err)
 		}
 	}()
 	return func() {
-		srv.Close()
-		<-done
+		grace, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		if err := s.stop(grace); err != nil {
+			log.Warn("connections to be sent to HTTPS were cut", "error", err)
+		}
 	}
 }
 
