@@ -145,6 +145,7 @@ func (m *machine) start() {
 		CgroupFD:     int(group.Fd()),
 		Unshareflags: syscall.CLONE_NEWCGROUP, // its root is the group that the process is in by then
 		Pdeathsig:    syscall.SIGKILL,
+		Setpgid:      true, // a ctrl-C for the test is not one for the machine, which restarts at it
 	}
 	started := make(chan error)
 	go func() {
@@ -186,33 +187,26 @@ func (m *machine) settle() {
 	}
 }
 
-// patience is how long a test waits for another process. It is only ever used up by a
-// test that fails.
-const patience = 60 * time.Second
-
-// eventually waits until something does not fail any more. It does not tell when it is
-// so.
+// eventually waits until something does not fail any more, if the machine does not end.
 func (m *machine) eventually(what string, try func() error) {
 	m.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		err := try()
-		if err == nil {
-			return
-		}
+	eventually(m.t, what, func() error {
 		select {
 		case <-m.ended:
 			m.t.Fatalf("%s: the machine has ended: %s", what, &m.said)
 		default:
 		}
-		if time.Now().After(deadline) {
-			m.t.Fatalf("%s: not within %v: %v", what, patience, err)
-		}
-	}
+		return try()
+	})
 }
 
 // dump logs what the machine can tell of a failure.
 func (m *machine) dump() {
-	for _, args := range [][]string{{"systemctl", "list-units", "--all", "--plain", "duplex*", "prometheus*"}, {"journalctl", "-o", "short-monotonic", "-n", "200"}} {
+	for _, args := range [][]string{
+		{"systemctl", "list-units", "--all", "--plain", "--legend=no", "duplex*", "prometheus*"},
+		{"journalctl", "-o", "short-monotonic", "-n", "20", "-t", "prometheus"},
+		{"journalctl", "-o", "short-monotonic", "-n", "200", "_PID=1", "+", "_COMM=duplex"},
+	} {
 		ctx, cancel := context.WithTimeout(context.Background(), patience) // that of the test has ended
 		said, err := m.command(ctx, args[0], args[1:]...).CombinedOutput()
 		cancel()
