@@ -3,7 +3,6 @@
 package packaging
 
 import (
-	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -31,34 +29,21 @@ func TestDashboard(t *testing.T) {
 	p.wantRules(t)
 }
 
-// startServer starts a push server with a key, and returns its address and the key.
-func startServer(t *testing.T) (addr, key string) {
+// startServer starts a push server with a key, and returns its URL and the key.
+func startServer(t *testing.T) (url, key string) {
 	t.Helper()
-	folder := t.TempDir()
-	duplex := filepath.Join(folder, "duplex")
+	duplex := filepath.Join(t.TempDir(), "duplex")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", duplex, "../cmd/duplex").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	key = strings.Repeat("k", 32)
-	cmd := exec.CommandContext(t.Context(), duplex, "serve", "--listen", "127.0.0.1:0", "--history-messages", "1")
+	cmd := exec.CommandContext(t.Context(), duplex, "serve", "--listen", "127.0.0.1:0")
 	cmd.Env = append(os.Environ(), "DUPLEX_API_KEY="+key)
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(line), key
+	return serving(t, cmd), key
 }
 
 // use has the server count something of everything.
-func use(t *testing.T, addr, key string) {
+func use(t *testing.T, url, key string) {
 	t.Helper()
 	for _, request := range []struct {
 		method, path, body string
@@ -71,7 +56,7 @@ func use(t *testing.T, addr, key string) {
 		{"GET", "/poll?channel=news&wait=0&since=1.1", "", 200}, // another process's: a reset
 		{"GET", "/poll?channel=news&wait=0&since=garbage", "", 400},
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), request.method, "http://"+addr+request.path, strings.NewReader(request.body))
+		req, err := http.NewRequestWithContext(t.Context(), request.method, url+request.path, strings.NewReader(request.body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,7 +92,7 @@ func startPrometheus(t *testing.T, program, server, key string) *prometheusServe
 		"scrape_configs": []any{map[string]any{
 			"job_name":       "duplex",
 			"authorization":  map[string]string{"credentials": key},
-			"static_configs": []any{map[string][]string{"targets": {server}}},
+			"static_configs": []any{map[string][]string{"targets": {strings.TrimPrefix(server, "http://")}}},
 		}},
 	})
 	if err != nil {

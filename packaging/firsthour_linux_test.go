@@ -1,21 +1,17 @@
 package packaging
 
 import (
-	"bufio"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -26,34 +22,28 @@ import (
 // What docs/first-hour.md tells an operator to type does what it says, in a machine
 // that has nothing but the archives, a certificate and Prometheus.
 func TestFirstHour(t *testing.T) {
-	m := boot(t)
-	o := newOperator(m)
+	o := newOperator(boot(t))
 	o.supply()
 	prometheus := o.supplyPrometheus()
 	answers := 0
-	var waiting *terminal
+	var second, waiting *terminal
 	for _, b := range blocks(t, "../docs/first-hour.md") {
-		kind, mark, _ := strings.Cut(b.kind, " ") // "prometheus" needs it
+		if b.is("text") {
+			answers++
+		}
 		switch {
-		case kind == "text" && mark == "":
-			answers++
+		case b.is("prometheus") && !prometheus:
+		case b.is("yaml"):
+			o.write(prometheusConfig, prometheusBefore+b.body, 0o644)
+		case b.is("text") && b.is("second"):
+			second.shows(b.body)
+		case b.is("text"):
 			o.compare(b)
-		case kind == "text":
-			answers++
-			o.second.shows(t, b.body)
-		case mark == "prometheus" && !prometheus:
-		case kind == "yaml":
-			m.write(prometheusConfig, prometheusBefore+b.body, 0o644)
-		case mark == "second terminal":
-			o.second = newTerminal(m, b.body)
-			t.Cleanup(func() {
-				if t.Failed() {
-					t.Logf("the second terminal shows\n%s", &o.second.said)
-				}
-			})
-		case mark == "fails while a client waits":
+		case b.is("second"):
+			second = newTerminal(o.machine, b.body)
+		case b.is("waits"):
 			waiting = o.whileAClientWaits(b)
-		case mark == "under load":
+		case b.is("load"):
 			o.underLoad(b)
 		default:
 			o.do(b)
@@ -62,125 +52,8 @@ func TestFirstHour(t *testing.T) {
 	if answers < 15 {
 		t.Errorf("only %d answers were compared", answers)
 	}
-	waiting.shows(t, "ok\n")
+	waiting.shows("ok\n")
 	o.wantClean()
-}
-
-// A block is a fenced one of a document. The words after its language say how it is to
-// be typed: "look" again until it shows what is documented, "fails" with an error.
-type block struct{ kind, body string }
-
-func blocks(t *testing.T, document string) (found []block) {
-	t.Helper()
-	text, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, b := range regexp.MustCompile("(?ms)^```([a-z ]+)\n(.*?)^```").FindAllStringSubmatch(string(text), -1) {
-		found = append(found, block{b[1], strings.ReplaceAll(b[2], "linux-amd64", "linux-"+runtime.GOARCH)})
-	}
-	return found
-}
-
-// documented makes an expression of an answer, in which P1 is any position and T any
-// time.
-func documented(answer string) *regexp.Regexp {
-	e := regexp.QuoteMeta(answer)
-	e = regexp.MustCompile(`P\d`).ReplaceAllString(e, `[0-9a-z.]+`)
-	return regexp.MustCompile(`^` + regexp.MustCompile(`\bT\b`).ReplaceAllString(e, `[-0-9T:.]+Z?`) + `$`)
-}
-
-// An operator types at a terminal of a machine: in one shell, whose folder and
-// variables stay.
-type operator struct {
-	*machine
-	stdin  io.Writer
-	stdout *bufio.Reader
-	last   block  // what was typed
-	said   string // the answer to it
-	second *terminal
-}
-
-// block is where the shell finds what is typed, and end is what ends its answer.
-const (
-	typed = "/run/typed"
-	end   = "\x1e"
-)
-
-func newOperator(m *machine) *operator {
-	m.t.Helper()
-	o := &operator{machine: m}
-	shell := m.command(m.t.Context(), "bash", "-o", "pipefail")
-	read, write := io.Pipe()
-	shell.Stdout, shell.Stderr = write, write
-	stdin, err := shell.StdinPipe()
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	if err := shell.Start(); err != nil {
-		m.t.Fatal(err)
-	}
-	go func() { write.CloseWithError(shell.Wait()) }()
-	m.t.Cleanup(func() { stdin.Close() })
-	o.stdin, o.stdout = stdin, bufio.NewReader(read)
-	fmt.Fprintf(o.stdin, "cd; trap 'echo %sit fails: $BASH_COMMAND' ERR\n", end)
-	return o
-}
-
-// typeIn has the shell run a script, and returns what it says, and the first command
-// that fails.
-func (o *operator) typeIn(script string) (said string, failed error) {
-	o.t.Helper()
-	o.write(typed, script, 0o600)
-	fmt.Fprintf(o.stdin, ". %s < /dev/null; echo %s\n", typed, end)
-	late := time.AfterFunc(patience, func() { o.init.Process.Kill() })
-	defer late.Stop()
-	for {
-		line, err := o.stdout.ReadString('\n')
-		if err != nil {
-			o.t.Fatalf("the shell ends: %v; typed was\n%s", err, script)
-		}
-		text, mark, marked := strings.Cut(line, end)
-		said += text
-		switch mark = strings.TrimSuffix(mark, "\n"); {
-		case !marked:
-		case mark == "":
-			return said, failed
-		case failed == nil:
-			failed = errors.New(mark)
-		}
-	}
-}
-
-// do types a block, and holds it to what its kind says of failing.
-func (o *operator) do(b block) {
-	o.t.Helper()
-	said, failed := o.typeIn(b.body)
-	if (failed != nil) != strings.Contains(b.kind, " fails") && !strings.HasSuffix(b.kind, " look") {
-		o.t.Fatalf("%v; typed was\n%sanswered\n%s", failed, b.body, said)
-	}
-	o.last, o.said = b, said
-}
-
-// compare holds the last answer to what is documented.
-func (o *operator) compare(want block) {
-	o.t.Helper()
-	right := func() error {
-		if !documented(want.body).MatchString(o.said) {
-			return fmt.Errorf("typed was\n%sanswered\n%sand not, as documented,\n%s", o.last.body, o.said, want.body)
-		}
-		return nil
-	}
-	if strings.HasSuffix(o.last.kind, " look") {
-		o.eventually("it is as documented", func() error {
-			if right() != nil {
-				o.do(o.last)
-			}
-			return right()
-		})
-	} else if err := right(); err != nil {
-		o.t.Fatal(err)
-	}
 }
 
 // defaultStarts is how many starts within ten seconds systemd allows if a unit does not
@@ -201,41 +74,6 @@ func (o *operator) whileAClientWaits(b block) *terminal {
 		return nil
 	})
 	return client
-}
-
-// A terminal runs a program that goes on.
-type terminal struct {
-	m    *machine
-	said output
-	seen int
-}
-
-func newTerminal(m *machine, script string) *terminal {
-	m.t.Helper()
-	term := &terminal{m: m}
-	cmd := m.command(m.t.Context(), "bash", "-c", script)
-	cmd.Stdout, cmd.Stderr = &term.said, &term.said
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
-	go cmd.Wait()
-	return term
-}
-
-// shows waits until the terminal shows some lines that it has not shown before.
-func (term *terminal) shows(t *testing.T, lines string) {
-	t.Helper()
-	want := documented(lines).String()
-	e := regexp.MustCompile("(?m)" + strings.TrimSuffix(want, "$"))
-	term.m.eventually("the second terminal shows\n"+lines, func() error {
-		said := term.said.String()
-		at := e.FindStringIndex(said[term.seen:])
-		if at == nil {
-			return fmt.Errorf("it shows %q", said[term.seen:])
-		}
-		term.seen += at[1]
-		return nil
-	})
 }
 
 const (
