@@ -155,16 +155,19 @@ func newTerminal(m *machine, script string) *terminal {
 	return term
 }
 
-// shows waits until the terminal shows some lines that it has not shown before.
+// shows waits until the terminal shows some lines that it has not shown before. Others
+// may come before them, such as what a client says of its connection, but no message.
 func (term *terminal) shows(lines string) {
 	term.m.t.Helper()
-	want := documented(lines).String()
-	e := regexp.MustCompile("(?m)" + strings.TrimSuffix(want, "$"))
+	e := regexp.MustCompile("(?m)" + strings.TrimSuffix(documented(lines).String(), "$"))
 	term.m.eventually("another terminal shows\n"+lines, func() error {
-		said := term.said.String()
-		at := e.FindStringIndex(said[term.seen:])
+		said := term.said.String()[term.seen:]
+		at := e.FindStringIndex(said)
 		if at == nil {
-			return fmt.Errorf("it shows %q", said[term.seen:])
+			return fmt.Errorf("it shows %q", said)
+		}
+		if before := said[:at[0]]; regexp.MustCompile(`(?m)^\{`).MatchString(before) {
+			term.m.t.Errorf("another terminal shows, before what is documented,\n%s", before)
 		}
 		term.seen += at[1]
 		return nil
