@@ -93,7 +93,7 @@ func (a *acmeSettings) folder() (string, error) {
 
 // redirect answers HTTP at an address by sending clients to HTTPS, until stop is called. It
 // also answers the issuer's question whether the host is ours (RFC 8555, 8.3).
-func (a *acmeSettings) redirect(ln net.Listener, https net.Addr, log *slog.Logger) (stop func()) {
+func (a *acmeSettings) redirect(ln net.Listener, https net.Addr, log *slog.Logger) (stop func(context.Context) error) {
 	var h http.Handler = toHTTPS(https.(*net.TCPAddr).Port)
 	if a.manager != nil {
 		h = withoutPort(a.manager.HTTPHandler(h))
@@ -104,13 +104,7 @@ func (a *acmeSettings) redirect(ln net.Listener, https net.Addr, log *slog.Logge
 			log.Error("no longer sending HTTP to HTTPS", "error", s.err)
 		}
 	}()
-	return func() {
-		grace, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
-		defer cancel()
-		if err := s.stop(grace); err != nil {
-			log.Warn("connections to be sent to HTTPS were cut", "error", err)
-		}
-	}
+	return s.stop
 }
 
 // withoutPort takes the port from the Host of requests. The manager of certificates knows

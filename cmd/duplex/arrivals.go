@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Arrivals are the connections of a server from which no request has come yet.
+// arrivals are the connections of a server from which no request has come yet.
 // http.Server.Shutdown drops such a one without an answer when its request comes, and
 // net/http's clients do not ask again: who connects in the moment of a restart would
 // meet an error. So it is waited for them before.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -136,7 +137,7 @@ func (s *serve) run(cmd *cobra.Command) error {
 		ln.Close()
 		return err
 	}
-	defer stop()
+	defer stop(cmd.Context())
 	var admin net.Listener
 	if s.admin != "" {
 		if admin, err = listenAdmin(cmd.Context(), s.admin); err != nil {
@@ -178,7 +179,8 @@ func (s *serve) run(cmd *cobra.Command) error {
 	fmt.Fprintf(out, "Publish   curl %s-d hello %s\n", bearer, shellWord(url+"/channels/news"))
 	fmt.Fprintf(out, "Listen    duplex sub %s news\n", shellWord(url))
 	defer append(s.keys.reloads, s.tls.reloads...).onHangup(log)()
-	return serveUntil(cmd.Context(), ln, metered{srv, desk}, s.shutdownDelay, srv.Shutdown, log)
+	shutdown := func(ctx context.Context) error { return errors.Join(srv.Shutdown(ctx), stop(ctx)) }
+	return serveUntil(cmd.Context(), ln, metered{srv, desk}, s.shutdownDelay, shutdown, log)
 }
 
 // address returns where to listen, or where the service manager does.
@@ -198,11 +200,11 @@ func (s *serve) address(cmd *cobra.Command, sockets *passedSockets) (*net.TCPAdd
 
 // redirectHTTP sends clients from HTTP to HTTPS, if that is wanted: those of the service
 // manager's socket if there is one.
-func (s *serve) redirectHTTP(cmd *cobra.Command, ln net.Listener, https net.Addr, log *slog.Logger) (stop func(), err error) {
+func (s *serve) redirectHTTP(cmd *cobra.Command, ln net.Listener, https net.Addr, log *slog.Logger) (stop func(context.Context) error, err error) {
 	switch {
 	case ln != nil:
 	case s.redirect == "":
-		return func() {}, nil
+		return func(context.Context) error { return nil }, nil
 	default:
 		at, err := parseAddress("--redirect-from", s.redirect)
 		if err != nil {
