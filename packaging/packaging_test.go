@@ -5,7 +5,6 @@ package packaging
 
 import (
 	"archive/tar"
-	"bufio"
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
@@ -115,36 +114,32 @@ func TestContainerfile(t *testing.T) {
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 2 || !bytes.Contains(out, []byte("set keys with")) {
 		t.Errorf("without keys: %v, %s", err, out)
 	}
-	wantServes(t, inside("serve", "--listen", "127.0.0.1:0"))
+	resp, err := http.Get(serving(t, inside("serve", "--listen", "127.0.0.1:0")) + "/healthz")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	resp.Body.Close()
 	if out, err := inside("--version").CombinedOutput(); err != nil || string(out) != "duplex v1.2.3\n" {
 		t.Errorf("%s, %v", out, err)
 	}
 }
 
-// wantServes checks that a push server begins to serve.
-func wantServes(t *testing.T, serve *exec.Cmd) {
+// serving starts a push server, which ends with the test, and returns its URL.
+func serving(t *testing.T, serve *exec.Cmd) (url string) {
 	t.Helper()
-	var stderr bytes.Buffer
-	serve.Stderr = &stderr
-	stdout, err := serve.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	stdout, stderr := new(output), new(output)
+	serve.Stdout, serve.Stderr = stdout, stderr
 	if err := serve.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer serve.Wait()
-	defer serve.Process.Kill()
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	url := regexp.MustCompile(`http://[^/]*`).FindString(line)
-	if err != nil || url == "" {
-		t.Fatalf("%q, %v, %s", line, err, &stderr)
-	}
-	resp, err := http.Get(url + "/healthz")
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%v, %v", resp, err)
-	}
-	resp.Body.Close()
+	t.Cleanup(func() { serve.Process.Kill(); serve.Wait() })
+	eventually(t, "the server says where it is", func() error {
+		if url, _, _ = strings.Cut(regexp.MustCompile(`http://.*/console`).FindString(stdout.String()), "/console"); url == "" {
+			return fmt.Errorf("it says %q, %q", stdout, stderr)
+		}
+		return nil
+	})
+	return url
 }
 
 // wantStatic checks that a program needs no library of the system, if it is one for
@@ -192,7 +187,7 @@ func TestRelease(t *testing.T) {
 		t.Errorf("the checksums are %q, %v", want, err)
 	}
 	unpack(t, filepath.Join(folder, name+".tar.gz"), folder)
-	for _, file := range []string{"LICENSE", "README.md", "docs/operations.md", "duplex.service", "duplex.socket", "duplex.sysusers"} {
+	for _, file := range []string{"LICENSE", "README.md", "docs/operations.md", "duplex.service", "duplex.socket", "duplex-redirect.socket", "duplex.sysusers", "alerts.yaml", "grafana.json"} {
 		if _, err := os.Stat(filepath.Join(folder, name, file)); err != nil {
 			t.Error(err)
 		}
@@ -258,7 +253,8 @@ func TestUnits(t *testing.T) {
 		t.Skip("there is no systemd-analyze")
 	}
 	folder := t.TempDir()
-	for _, unit := range []string{"duplex.service", "duplex.socket"} {
+	units := []string{"duplex.service", "duplex.socket", "duplex-redirect.socket"}
+	for _, unit := range units {
 		text, err := os.ReadFile(unit)
 		if err != nil {
 			t.Fatal(err)
@@ -277,6 +273,6 @@ func TestUnits(t *testing.T) {
 			t.Errorf("systemd-analyze %q: %v\n%s", args, err, out)
 		}
 	}
-	analyze("verify", "--man=no", "--recursive-errors=no", "./duplex.service", "./duplex.socket")
-	analyze("security", "--offline=yes", "--threshold=20", "./duplex.service") // 2.0 of 10
+	analyze("verify", "--man=no", "--recursive-errors=no", "./"+units[0], "./"+units[1], "./"+units[2])
+	analyze("security", "--offline=yes", "--threshold=15", "./duplex.service") // 1.5 of 10
 }

@@ -118,7 +118,8 @@ type adminKey struct{}
 // Admin returns a handler that serves the same as s, and lets everybody in who reaches
 // it, as an administrator: for an address of its own that only administrators reach.
 // It answers only requests whose Host is an IP address or localhost, so that no
-// foreign page reaches it by a name that it has made up (DNS rebinding).
+// foreign page reaches it by a name that it has made up (DNS rebinding), and lets in no
+// page of another origin, Origins or not.
 func (s *Server) Admin() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !literalHost(r.Host) {

@@ -92,9 +92,12 @@ func TestLag(t *testing.T) {
 	})
 }
 
-// At Admin nobody needs a key, and no name leads there but those of this machine.
+// At Admin nobody needs a key, and no name leads there but those of this machine. Pages
+// that may use the server may not be administrators by that.
 func TestAdmin(t *testing.T) {
+	const page = "http://page.test"
 	srv := guarded()
+	srv.Origins = []string{page}
 	defer srv.Shutdown(t.Context())
 	srv.ConsoleAPI = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "inside") })
 	admin := srv.Admin()
@@ -113,6 +116,12 @@ func TestAdmin(t *testing.T) {
 		{admin, "/console/api/x", "127.0.0.1", "bad", "", 200},
 		{admin, "/console/api/x", "foreign.test", "", "", 421},
 		{admin, "/console/api/x", "127.0.0.1", "", "http://foreign.test", 403},
+		{srv, "/console/api/x", "127.0.0.1", "admin", page, 200},
+		{admin, "/console/api/x", "127.0.0.1", "", page, 403},
+		{admin, "/console/api/x", "127.0.0.1", "admin", page, 403},
+		{admin, "/connect", "127.0.0.1", "", page, 403},
+		{admin, "/healthz", "127.0.0.1", "", page, 403},
+		{admin, "/console/api/x", "127.0.0.1:81", "", "http://127.0.0.1:81", 200},
 	} {
 		r := httptest.NewRequest("GET", test.path, nil)
 		r.Host = test.host
@@ -126,6 +135,9 @@ func TestAdmin(t *testing.T) {
 		test.handler.ServeHTTP(w, r)
 		if w.Code != test.status {
 			t.Errorf("%+v: status %d", test, w.Code)
+		}
+		if reads := w.Header().Get("Access-Control-Allow-Origin") != ""; reads != (test.origin == page && test.status == 200) {
+			t.Errorf("%+v: the page may read the answer: %t", test, reads)
 		}
 	}
 }

@@ -110,6 +110,15 @@ type door struct {
 	broken  error // a pattern is none
 }
 
+// of returns the door that a request comes to. Those by Admin come to one that no other
+// origin is let through: the pages that may use the server would be administrators there.
+func (d *door) of(r *http.Request) *door {
+	if ofAdmin(r) {
+		return new(door)
+	}
+	return d
+}
+
 // admit reports whether a request may pass. Those of a page of another origin that
 // may are answered so that the page can read the answer.
 func (d *door) admit(w http.ResponseWriter, r *http.Request) bool {

@@ -264,7 +264,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			problem(w, http.StatusForbidden, 0, "this address may not use the server")
 		case s.LiteralHosts && !literalHost(r.Host):
 			problem(w, http.StatusMisdirectedRequest, 0, "this server is only reached by an IP address or as localhost, not by another name")
-		case !d.admit(w, r):
+		case !d.of(r).admit(w, r):
 			// Else any web page could publish, by a plain POST from the browser of
 			// somebody who reaches the server.
 			problem(w, http.StatusForbidden, 0, "a page of another origin may not do this")

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -91,34 +93,43 @@ func (a *acmeSettings) folder() (string, error) {
 
 // redirect answers HTTP at an address by sending clients to HTTPS, until stop is called. It
 // also answers the issuer's question whether the host is ours (RFC 8555, 8.3).
-func (a *acmeSettings) redirect(ln net.Listener, https net.Addr, log *slog.Logger) (stop func()) {
+func (a *acmeSettings) redirect(ln net.Listener, https net.Addr, log *slog.Logger) (stop func(context.Context) error) {
 	var h http.Handler = toHTTPS(https.(*net.TCPAddr).Port)
 	if a.manager != nil {
-		h = a.manager.HTTPHandler(h)
+		h = withoutPort(a.manager.HTTPHandler(h))
 	}
-	srv := newHTTPServer(h, log)
-	done := make(chan struct{})
+	s := serveOn(ln, h, log)
 	go func() {
-		defer close(done)
-		if err := srv.Serve(ln); err != http.ErrServerClosed {
-			log.Error("no longer sending HTTP to HTTPS", "error", err)
+		if <-s.ended; !errors.Is(s.err, net.ErrClosed) {
+			log.Error("no longer sending HTTP to HTTPS", "error", s.err)
 		}
 	}()
-	return func() {
-		srv.Close()
-		<-done
+	return s.stop
+}
+
+// withoutPort takes the port from the Host of requests. The manager of certificates knows
+// its hosts by name: an issuer that asks at another port than 80 would be refused.
+func withoutPort(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		bare := *r
+		bare.Host = hostname(r.Host)
+		next.ServeHTTP(w, &bare)
+	})
+}
+
+// hostname returns a Host without its port, and an address of IPv6 without its brackets.
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
 	}
+	return strings.Trim(host, "[]")
 }
 
 // toHTTPS sends to the same URL with https, at a port. What was posted in the clear is
 // not to be sent again by itself, for its token has been seen: that is refused.
 func toHTTPS(port int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if name, _, err := net.SplitHostPort(host); err == nil {
-			host = name
-		}
-		host = strings.Trim(host, "[]")
+		host := hostname(r.Host)
 		switch {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			http.Error(w, "use https", http.StatusForbidden)

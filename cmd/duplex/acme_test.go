@@ -14,15 +14,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 )
 
 const acmeHost = "push.duplex.test"
 
-// startIssuer starts an issuer, and returns its directory, the file with the
-// certificate of its own, what it signs with, and what ends it.
-func startIssuer(t *testing.T, port string) (directory, trust string, roots *x509.CertPool, end func()) {
+// nowhere is a port at which nobody listens.
+const nowhere = "1"
+
+// startIssuer starts an issuer, which asks over HTTP and TLS at two ports, and returns its
+// directory, the file with the certificate of its own, what it signs with, and what ends
+// it.
+func startIssuer(t *testing.T, httpPort, tlsPort string) (directory, trust string, roots *x509.CertPool, end func()) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -30,7 +35,7 @@ func startIssuer(t *testing.T, port string) (directory, trust string, roots *x50
 	}
 	trust = filepath.Join(t.TempDir(), "own.pem")
 	root := filepath.Join(t.TempDir(), "root.pem")
-	cmd := exec.CommandContext(t.Context(), self, port, trust, root)
+	cmd := exec.CommandContext(t.Context(), self, httpPort, tlsPort, trust, root)
 	cmd.Env = append(os.Environ(), asIssuer+"=1", "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0")
 	stderr := new(lockedBuffer)
 	cmd.Stderr = stderr
@@ -63,37 +68,15 @@ func startIssuer(t *testing.T, port string) (directory, trust string, roots *x50
 // A certificate is got from the issuer when the first client comes, and kept: the server
 // that starts again without the issuer still has it.
 func TestACME(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("only there can a process be told whom to trust")
-	}
+	needTrust(t)
 	socket, addr := passed(t, "tcp", "127.0.0.1:0")
-	_, port, _ := net.SplitHostPort(addr)
-	directory, trust, roots, endIssuer := startIssuer(t, port)
+	directory, trust, roots, endIssuer := startIssuer(t, nowhere, portIn(addr))
 	cache := filepath.Join(t.TempDir(), "state")
 	serveAt := func() (*exec.Cmd, *lockedBuffer) {
 		t.Helper()
-		cmd, out, stderr := activate(t, []*os.File{socket}, "1", []string{"SSL_CERT_FILE=" + trust},
-			"--insecure", "--acme-host", acmeHost, "--acme-directory", directory, "--acme-cache", cache)
-		if line, err := out.ReadString('\n'); err != nil || !strings.Contains(line, "https://") {
-			t.Fatalf("it says %q, %v, stderr %q", line, err, stderr)
-		}
-		return cmd, stderr
+		return serveACME(t, []*os.File{socket}, "", trust, directory, cache)
 	}
-	ask := func(host string) error {
-		client := &http.Client{Transport: &http.Transport{
-			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: host},
-		}}
-		resp, err := client.Get("https://" + addr + "/healthz")
-		if err != nil {
-			return err
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return errors.New(resp.Status)
-		}
-		return nil
-	}
+	ask := func(host string) error { return askOverTLS(addr, host, roots) }
 	first, stderr := serveAt()
 	if err := ask(acmeHost); err != nil {
 		t.Fatalf("%v; stderr %s", err, stderr)
@@ -111,6 +94,69 @@ func TestACME(t *testing.T) {
 	if err := ask(acmeHost); err != nil {
 		t.Errorf("after a restart: %v; stderr %s", err, stderr)
 	}
+}
+
+// An issuer that reaches no TLS asks over HTTP, with the port in the Host where it is not
+// 80, and is answered at the socket that sends others to HTTPS.
+func TestACMEOverHTTP(t *testing.T) {
+	needTrust(t)
+	socket, addr := passed(t, "tcp", "127.0.0.1:0")
+	plain, from := passed(t, "tcp", "127.0.0.1:0")
+	directory, trust, roots, _ := startIssuer(t, portIn(from), nowhere)
+	_, stderr := serveACME(t, []*os.File{plain, socket}, redirectSocket+":duplex.socket", trust, directory, t.TempDir())
+	if err := askOverTLS(addr, acmeHost, roots); err != nil {
+		t.Fatalf("%v; stderr %s", err, stderr)
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(httptest.NewRequestWithContext(t.Context(), "GET", "http://"+from+"/console", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := resp.Header.Get("Location"); got != "https://"+addr+"/console" {
+		t.Errorf("others are sent to %q", got)
+	}
+}
+
+// needTrust skips the test where a process cannot be told whom to trust.
+func needTrust(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("only on Linux can a process be told whom to trust")
+	}
+}
+
+func portIn(addr string) string {
+	_, port, _ := net.SplitHostPort(addr)
+	return port
+}
+
+// serveACME starts a server that gets its certificate from an issuer, with sockets of
+// these names.
+func serveACME(t *testing.T, sockets []*os.File, names, trust, directory, cache string) (*exec.Cmd, *lockedBuffer) {
+	t.Helper()
+	cmd, out, stderr := activate(t, sockets, strconv.Itoa(len(sockets)), []string{"SSL_CERT_FILE=" + trust, envListenNames + "=" + names},
+		"--insecure", "--acme-host", acmeHost, "--acme-directory", directory, "--acme-cache", cache)
+	if line, err := out.ReadString('\n'); err != nil || !strings.Contains(line, "https://") {
+		t.Fatalf("it says %q, %v, stderr %q", line, err, stderr)
+	}
+	return cmd, stderr
+}
+
+// askOverTLS asks a server whether it is well, under the name of a host.
+func askOverTLS(addr, host string, roots *x509.CertPool) error {
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: host},
+	}}
+	resp, err := client.Get("https://" + addr + "/healthz")
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
 }
 
 func TestACMEWrong(t *testing.T) {

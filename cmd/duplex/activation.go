@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 )
 
 // The environment by which a service manager hands over its sockets, and hears how the
@@ -19,29 +20,66 @@ const (
 	firstPassed = 3 // the descriptor of the first socket
 )
 
-// activated returns the socket that this process was started with by socket
-// activation, nil if it was started without. The variables are gone after it: they
+// Sockets are told apart by their names, FileDescriptorName= in systemd.socket(5). One
+// has the name of the flag that it stands for; any other stands for --listen, since
+// without a name of its own a socket has that of its unit.
+const redirectSocket = "redirect-from"
+
+// passedSockets are those that this process was started with by socket activation: nil
+// where it was started without.
+type passedSockets struct{ listen, redirect net.Listener }
+
+func (p *passedSockets) close() {
+	for _, ln := range []net.Listener{p.listen, p.redirect} {
+		if ln != nil {
+			ln.Close()
+		}
+	}
+}
+
+// activated takes what the service manager passes. The variables are gone after it: they
 // are for nobody who is started from here.
-func activated() (net.Listener, error) {
-	pid, count := os.Getenv(envListenPID), os.Getenv(envListenFDs)
+func activated() (*passedSockets, error) {
+	pid, count, names := os.Getenv(envListenPID), os.Getenv(envListenFDs), strings.Split(os.Getenv(envListenNames), ":")
 	for _, name := range []string{envListenPID, envListenFDs, envListenNames} {
 		os.Unsetenv(name)
 	}
+	p := new(passedSockets)
 	if count == "" || pid != strconv.Itoa(os.Getpid()) { // they are another's
-		return nil, nil
+		return p, nil
 	}
-	if count != "1" {
-		return nil, fmt.Errorf("the service manager passes %s sockets, and this command serves one: leave one ListenStream= in the socket's unit", count)
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 1 {
+		return nil, fmt.Errorf("the service manager passes %q sockets, which is no number of them", count)
 	}
-	file := os.NewFile(firstPassed, "the passed socket")
+	for i := range n {
+		place, flag := &p.listen, "--listen"
+		if i < len(names) && names[i] == redirectSocket {
+			place, flag = &p.redirect, "--"+redirectSocket
+		}
+		if *place != nil {
+			p.close()
+			return nil, fmt.Errorf("the service manager passes %d sockets, more than one of them for %s: leave one ListenStream= in the socket's unit; the one at port 80 has a unit of its own, with FileDescriptorName=%s", n, flag, redirectSocket)
+		}
+		if *place, err = socketAt(firstPassed + i); err != nil {
+			p.close()
+			return nil, fmt.Errorf("the socket for %s that the service manager passes %w", flag, err)
+		}
+	}
+	return p, nil
+}
+
+// socketAt takes the socket of TCP that a descriptor is.
+func socketAt(descriptor int) (net.Listener, error) {
+	file := os.NewFile(uintptr(descriptor), "the passed socket")
 	defer file.Close() // the listener has a descriptor of its own
 	ln, err := net.FileListener(file)
 	if err != nil {
-		return nil, fmt.Errorf("the socket that the service manager passes cannot be used: %w", err)
+		return nil, fmt.Errorf("cannot be used: %w", err)
 	}
 	if _, ok := ln.Addr().(*net.TCPAddr); !ok {
 		ln.Close()
-		return nil, errors.New("the socket that the service manager passes is not one of TCP: ListenStream= is a port or HOST:PORT")
+		return nil, errors.New("is not one of TCP: ListenStream= is a port or HOST:PORT")
 	}
 	return ln, nil
 }

@@ -87,19 +87,26 @@ func TestSocketActivationRefused(t *testing.T) {
 	for _, test := range []struct {
 		sockets []*os.File
 		count   string
+		names   string
 		args    []string
 		want    string
 	}{
-		{[]*os.File{one, two}, "2", nil, "passes 2 sockets"},
-		{[]*os.File{local}, "1", nil, "not one of TCP"},
-		{nil, "1", nil, "cannot be used"},
-		{[]*os.File{one}, "1", []string{"--listen", "127.0.0.1:0"}, "leave the setting away"},
-		{[]*os.File{public}, "1", nil, "of the service manager would let everybody"},
+		{[]*os.File{one, two}, "2", "", nil, "passes 2 sockets, more than one of them for --listen"},
+		{[]*os.File{one, two}, "2", "duplex.socket:duplex.socket", nil, "more than one of them for --listen"},
+		{[]*os.File{one, two}, "2", "redirect-from:redirect-from", nil, "more than one of them for --redirect-from"},
+		{[]*os.File{one, two}, "2", "duplex.socket:redirect-from", nil, "which this server does not speak"},
+		{[]*os.File{one, two}, "2", "duplex.socket:redirect-from", []string{"--tls-self-signed", "--redirect-from", "127.0.0.1:0"}, "leave the setting away"},
+		{[]*os.File{local}, "1", "", nil, "not one of TCP"},
+		{[]*os.File{one, local}, "2", "duplex.socket:redirect-from", nil, "the socket for --redirect-from that the service manager passes is not one of TCP"},
+		{nil, "1", "", nil, "cannot be used"},
+		{nil, "many", "", nil, "is no number"},
+		{[]*os.File{one}, "1", "", []string{"--listen", "127.0.0.1:0"}, "leave the setting away"},
+		{[]*os.File{public}, "1", "", nil, "of the service manager would let everybody"},
 	} {
-		cmd, out, stderr := activate(t, test.sockets, test.count, nil, test.args...)
+		cmd, out, stderr := activate(t, test.sockets, test.count, []string{envListenNames + "=" + test.names}, test.args...)
 		line, _ := out.ReadString('\n')
 		if err := cmd.Wait(); err == nil || line != "" || !strings.Contains(stderr.String(), test.want) || strings.Count(stderr.String(), "\n") != 1 {
-			t.Errorf("%s, %q: %v, it says %q and %q, want %q", test.count, test.args, err, line, stderr, test.want)
+			t.Errorf("%s, %q, %q: %v, it says %q and %q, want %q", test.count, test.names, test.args, err, line, stderr, test.want)
 		}
 	}
 }

@@ -48,6 +48,34 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// Every server that a document starts has settings that there are.
+func TestServersInDocuments(t *testing.T) {
+	settings := filepath.Join(t.TempDir(), "duplex.yaml")
+	if err := os.WriteFile(settings, []byte("max-lines: 5000\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	documents, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, document := range documents {
+		for _, block := range docBlocks(t, filepath.Base(document)) {
+			for _, line := range regexp.MustCompile(`(?m)^(?:sudo )?duplex (serve .*)`).FindAllStringSubmatch(block.body, -1) {
+				line, _, _ := strings.Cut(line[1], "|")
+				args := strings.Fields(strings.ReplaceAll(line, "/etc/duplex/duplex.yaml", settings))
+				if got := duplex(t, nil, append(args, "--print-config")...); got.code != exitOK {
+					t.Errorf("%s: %q: %+v", document, line, got)
+				}
+				count++
+			}
+		}
+	}
+	if count < 5 {
+		t.Errorf("only %d were found", count)
+	}
+}
+
 // A docBlock is a fenced block of a document.
 type docBlock struct{ kind, body string }
 

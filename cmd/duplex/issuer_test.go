@@ -22,11 +22,14 @@ import (
 // ACME. It has a process of its own since it cannot be ended.
 const asIssuer = "DUPLEX_TEST_AS_ISSUER"
 
-// issuer issues certificates for all hosts, which it looks for on this machine, at the
-// port of its first argument. It prints the URL of its directory; its own certificate
-// and its root are in the files of the other arguments. It ends with its input.
+// issuer issues certificates for all hosts, which it looks for on this machine, over
+// HTTP and TLS at the ports of its first two arguments. It prints the URL of its
+// directory; its own certificate and its root are in the files of the other arguments.
+// It ends with its input.
 func issuer() {
-	port, err := strconv.Atoi(os.Args[1])
+	httpPort, err := strconv.Atoi(os.Args[1])
+	check(err)
+	tlsPort, err := strconv.Atoi(os.Args[2])
 	check(err)
 	names, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
@@ -35,13 +38,13 @@ func issuer() {
 	quiet := log.New(os.Stderr, "", 0)
 	store := db.NewMemoryStore()
 	authority := ca.New(quiet, store, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {ValidityPeriod: 90 * 24 * 3600}})
-	validator := va.New(quiet, 1, port, false, names.Addr().String(), store)
+	validator := va.New(quiet, httpPort, tlsPort, false, names.Addr().String(), store)
 	front := wfe.New(quiet, store, validator, authority, []string{"issuer.test"}, false, false, 1, 1)
 	server := httptest.NewUnstartedServer(front.Handler())
 	server.TLS = &tls.Config{}
 	server.StartTLS()
-	check(os.WriteFile(os.Args[2], pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
-	check(os.WriteFile(os.Args[3], authority.GetRootCert(0).PEM(), 0o600))
+	check(os.WriteFile(os.Args[3], pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	check(os.WriteFile(os.Args[4], authority.GetRootCert(0).PEM(), 0o600))
 	fmt.Println(server.URL + wfe.DirectoryPath)
 	io.Copy(io.Discard, os.Stdin)
 	os.Exit(0)

@@ -84,26 +84,54 @@ func reachable(ln net.Listener) string {
 // the requests in progress. What has not ended after a while is cut; shutdown may
 // take its delay beside.
 func serveUntil(ctx context.Context, ln net.Listener, h http.Handler, delay time.Duration, shutdown func(context.Context) error, log *slog.Logger) error {
-	srv := newHTTPServer(h, log)
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
+	s := serveOn(ln, h, log)
 	notify("READY=1")
 
 	select {
-	case err := <-failed:
-		return fmt.Errorf("serving on %s: %w", ln.Addr(), err)
+	case <-s.ended:
+		return fmt.Errorf("serving on %s: %w", ln.Addr(), s.err)
 	case <-ctx.Done():
 	}
 	notify("STOPPING=1")
 	log.Info("shutting down; a second signal ends it at once")
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), delay+shutdownTimeout)
 	defer cancel()
-	err := errors.Join(shutdown(grace), srv.Shutdown(grace))
-	if err != nil {
+	if err := errors.Join(shutdown(grace), s.stop(grace)); err != nil {
 		log.Warn("connections were cut that did not end in time", "error", err)
-		srv.Close()
 	}
 	return nil
+}
+
+// A service is a server at work on its listener.
+type service struct {
+	*http.Server
+	ln       net.Listener
+	arrivals *arrivals
+	ended    chan struct{}
+	err      error // why it has ended
+}
+
+func serveOn(ln net.Listener, h http.Handler, log *slog.Logger) *service {
+	srv := newHTTPServer(h, log)
+	s := &service{Server: srv, ln: ln, arrivals: watchArrivals(srv), ended: make(chan struct{})}
+	go func() {
+		defer close(s.ended)
+		s.err = srv.Serve(ln)
+	}()
+	return s
+}
+
+// stop ends the service in order: who has connected is answered. What has not ended with
+// ctx is cut, and is an error.
+func (s *service) stop(ctx context.Context) error {
+	s.ln.Close()
+	<-s.ended // what it has accepted by now is known
+	s.arrivals.wait(ctx)
+	err := s.Shutdown(ctx)
+	if err != nil {
+		s.Close()
+	}
+	return err
 }
 
 // newHTTPServer returns a server with limits on what clients may take.

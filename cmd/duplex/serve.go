@@ -103,10 +103,16 @@ func (s *serve) run(cmd *cobra.Command) error {
 		s.config.write(cmd)
 		return nil
 	}
-	at, ln, err := s.address(cmd)
+	sockets, err := activated()
 	if err != nil {
 		return err
 	}
+	defer sockets.close()
+	at, err := s.address(cmd, sockets)
+	if err != nil {
+		return err
+	}
+	ln := sockets.listen
 	log := s.logs.open(cmd.ErrOrStderr())
 	s.config.warn(cmd.Flags(), log)
 	authorize, err := s.keys.authorizer(cmd, log)
@@ -128,12 +134,12 @@ func (s *serve) run(cmd *cobra.Command) error {
 	if ln, err = s.tls.wrap(ln, log); err != nil {
 		return err
 	}
-	stop, err := s.redirectHTTP(cmd, ln.Addr(), log)
+	stop, err := s.redirectHTTP(cmd, sockets.redirect, ln.Addr(), log)
 	if err != nil {
 		ln.Close()
 		return err
 	}
-	defer stop()
+	defer stop(cmd.Context())
 	var admin net.Listener
 	if s.admin != "" {
 		if admin, err = listenAdmin(cmd.Context(), s.admin); err != nil {
@@ -176,49 +182,43 @@ func (s *serve) run(cmd *cobra.Command) error {
 	fmt.Fprintf(out, "Publish   curl %s-d hello %s\n", bearer, shellWord(url+"/channels/news"))
 	fmt.Fprintf(out, "Listen    duplex sub %s news\n", shellWord(url))
 	defer append(s.keys.reloads, s.tls.reloads...).onHangup(log)()
-	return serveUntil(cmd.Context(), ln, metered{srv, desk}, s.shutdownDelay, srv.Shutdown, log)
+	shutdown := func(ctx context.Context) error { return errors.Join(srv.Shutdown(ctx), stop(ctx)) }
+	return serveUntil(cmd.Context(), ln, metered{srv, desk}, s.shutdownDelay, shutdown, log)
 }
 
-// address returns where to listen, and the socket if a service manager has it already.
-func (s *serve) address(cmd *cobra.Command) (*net.TCPAddr, net.Listener, error) {
-	ln, err := activated()
+// address returns where to listen, or where the service manager does.
+func (s *serve) address(cmd *cobra.Command, sockets *passedSockets) (*net.TCPAddr, error) {
 	switch {
-	case err != nil:
-		return nil, nil, err
-	case ln == nil:
-		at, err := parseListen(s.listen)
-		return at, nil, err
-	case cmd.Flags().Changed("listen"):
-		ln.Close()
-		return nil, nil, wrongUse("--listen %s is set, and the service manager passes a socket: leave the setting away, or start without the socket's unit", s.listen)
+	case sockets.listen != nil && cmd.Flags().Changed("listen"):
+		return nil, wrongUse("--listen %s is set, and the service manager passes a socket: leave the setting away, or start without the socket's unit", s.listen)
+	case sockets.redirect != nil && s.redirect != "":
+		return nil, wrongUse("--redirect-from %s is set, and the service manager passes a socket for it: leave the setting away, or start without the socket's unit", s.redirect)
+	case sockets.redirect != nil && !s.tls.on():
+		return nil, wrongUse("the service manager passes a socket to send from to https, which this server does not speak: add --acme-host, or --tls-cert and --tls-key, or disable the socket's unit")
+	case sockets.listen != nil:
+		return sockets.listen.Addr().(*net.TCPAddr), nil
 	}
-	return ln.Addr().(*net.TCPAddr), ln, nil
+	return parseListen(s.listen)
 }
 
-// redirectHTTP sends clients from HTTP to HTTPS, if that is wanted.
-func (s *serve) redirectHTTP(cmd *cobra.Command, https net.Addr, log *slog.Logger) (stop func(), err error) {
-	if s.redirect == "" {
-		return func() {}, nil
-	}
-	at, err := parseListen(s.redirect)
-	if err != nil {
-		return nil, naming("--redirect-from", err)
-	}
-	ln, err := listen(cmd.Context(), at)
-	if err != nil {
-		return nil, naming("--redirect-from", err)
+// redirectHTTP sends clients from HTTP to HTTPS, if that is wanted: those of the service
+// manager's socket if there is one.
+func (s *serve) redirectHTTP(cmd *cobra.Command, ln net.Listener, https net.Addr, log *slog.Logger) (stop func(context.Context) error, err error) {
+	switch {
+	case ln != nil:
+	case s.redirect == "":
+		return func(context.Context) error { return nil }, nil
+	default:
+		at, err := parseAddress("--redirect-from", s.redirect)
+		if err != nil {
+			return nil, err
+		}
+		if ln, err = listenAs(cmd.Context(), "--redirect-from", at); err != nil {
+			return nil, err
+		}
 	}
 	log.Info("sending from HTTP to HTTPS", "listen", ln.Addr().String())
 	return s.tls.acme.redirect(ln, https, log), nil
-}
-
-// naming puts the right flag into an error about an address, which names --listen.
-func naming(flag string, err error) error {
-	text := strings.ReplaceAll(err.Error(), "--listen", flag)
-	if _, usage := errors.AsType[*usageError](err); usage {
-		return wrongUse("%s", text)
-	}
-	return errors.New(text)
 }
 
 // check returns what is wrong with a flag by itself.

@@ -62,7 +62,7 @@ func newCounters() *counters {
 	by := func(label, name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 	}
-	return &counters{
+	c := &counters{
 		opened:         by("transport", "duplex_lines_opened_total", "Lines that have begun."),
 		closed:         by("transport", "duplex_lines_closed_total", "Lines that have ended."),
 		published:      plain("duplex_messages_published_total", "Messages that were stored."),
@@ -75,14 +75,31 @@ func newCounters() *counters {
 		resets:         by("reason", "duplex_resets_total", "Times that a client was told that messages may be missing."),
 		refused:        by("code", "duplex_refusals_total", "Lines and requests that were refused, by the error's code."),
 	}
+	c.begin()
+	return c
 }
+
+// begin has what alarms watch begin at zero. A counter that is not there before its first
+// event shows the first scrape as many as there are by then, and a rate of none.
+func (c *counters) begin() {
+	for _, transport := range []string{push.WebSocket, push.SSE, push.Poll} {
+		c.closed.WithLabelValues(transport)
+	}
+	for _, reason := range []string{protocol.TooOld, protocol.Recreated} {
+		c.resets.WithLabelValues(reason)
+	}
+	for _, code := range []protocol.Code{protocol.Internal, protocol.TooManyLines} {
+		c.refused.WithLabelValues(number(code))
+	}
+}
+
+func number(code protocol.Code) string { return strconv.Itoa(int(code)) }
 
 func (c *counters) all() []prometheus.Collector {
 	return []prometheus.Collector{c.opened, c.closed, c.published, c.publishedBytes, c.notPublished, c.delivered, c.deliveredBytes, c.texts, c.resumed, c.resets, c.refused}
 }
 
 func (c *counters) hooks() push.Hooks {
-	number := func(code protocol.Code) string { return strconv.Itoa(int(code)) }
 	return push.Hooks{
 		Opened: func(transport string) { c.opened.WithLabelValues(transport).Inc() },
 		Closed: func(transport string) { c.closed.WithLabelValues(transport).Inc() },

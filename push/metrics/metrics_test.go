@@ -60,6 +60,23 @@ func TestAttach(t *testing.T) {
 	}
 }
 
+// What alarms watch is there before it happens: else the first burst of it has no rate.
+func TestBeginAtZero(t *testing.T) {
+	srv := new(push.Server)
+	metrics.Attach(srv)
+	got := ask(srv, "GET", "/metrics", "")
+	for _, want := range []string{
+		"duplex_lines_closed_total{transport=\"websocket\"} 0\n",
+		"duplex_resets_total{reason=\"too old\"} 0\n",
+		"duplex_refusals_total{code=\"200\"} 0\n",
+		"duplex_refusals_total{code=\"205\"} 0\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+}
+
 func TestRegisterTwice(t *testing.T) {
 	r := prometheus.NewRegistry()
 	if err := metrics.Register(new(push.Server), r); err != nil {
