@@ -106,15 +106,14 @@ func (s *tlsSocket) Write2(a, b []byte) (n int, err error) {
 		n, err = s.seal(first)
 		a, b = nil, b[max(0, n-m):]
 	}
-	for p := [...][]byte{a, b}; err == nil && len(p[0])+len(p[1]) > 0; {
-		i := 0
-		if len(p[0]) == 0 {
-			i = 1
-		}
+	if len(b) == 0 {
+		b = a
+	}
+	for err == nil && len(b) > 0 {
 		var more int
-		more, err = s.seal(p[i][:min(len(p[i]), recordBytes)])
+		more, err = s.seal(b[:min(len(b), recordBytes)])
 		n += more
-		p[i] = p[i][more:]
+		b = b[more:]
 	}
 	return n, err
 }
