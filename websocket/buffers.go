@@ -29,17 +29,34 @@ const (
 
 var longBuffers [longestLong - shortestLong + 1]sync.Pool
 
+// longFor returns the logarithm of the size of a long buffer for size bytes, 0 where
+// there is none.
+func longFor(size int) int {
+	if size <= 1<<(shortestLong-1) || size > 1<<longestLong {
+		return 0
+	}
+	return max(bits.Len(uint(size-1)), shortestLong)
+}
+
 // newLong returns an empty buffer for size bytes at least.
 func newLong(size int) []byte {
-	log := bits.Len(uint(size - 1))
-	if size <= 1<<(shortestLong-1) || log > longestLong {
-		return make([]byte, 0, size)
+	if b := leftLong(size); b != nil {
+		return b
 	}
-	log = max(log, shortestLong)
-	if p, ok := longBuffers[log-shortestLong].Get().(*byte); ok {
-		return unsafe.Slice(p, 1<<log)[:0]
+	if log := longFor(size); log > 0 {
+		size = 1 << log
 	}
-	return make([]byte, 0, 1<<log)
+	return make([]byte, 0, size)
+}
+
+// leftLong is newLong where somebody has left such a buffer, else nil.
+func leftLong(size int) []byte {
+	if log := longFor(size); log > 0 {
+		if p, ok := longBuffers[log-shortestLong].Get().(*byte); ok {
+			return unsafe.Slice(p, 1<<log)[:0]
+		}
+	}
+	return nil
 }
 
 // freeLong takes a buffer that newLong has returned, from its beginning.
@@ -53,9 +70,14 @@ func freeLong(b []byte) {
 // growLong returns a long buffer with what is in b, and room for n more bytes, or more:
 // else a message in fragments of a byte would be copied for each of them.
 func growLong(b []byte, n int) []byte {
-	longer := append(newLong(len(b)+max(n, len(b)/4)), b...)
+	return moveLong(newLong(len(b)+max(n, len(b)/4)), b)
+}
+
+// moveLong returns to with what is in b, and gives back b.
+func moveLong(to, b []byte) []byte {
+	to = append(to, b...)
 	freeLong(b)
-	return longer
+	return to
 }
 
 // A batch is frames that leave together. It begins in a small buffer, goes on in

@@ -236,13 +236,25 @@ func (in *in) take(t *turn) (MessageType, []byte, error) {
 	if err := in.next(true); err != nil {
 		return 0, nil, err
 	}
-	b, err := in.rest(in.part, 0, 2, growLong)
+	b, err := in.rest(in.part, 0, 2, in.growLong)
 	if err != nil {
 		in.part = b
 		return 0, nil, err
 	}
 	in.part, t.lent = nil, b
 	return in.typ, b, nil
+}
+
+// growLong is growLong for a turn, which reads what is there at once. For that it takes
+// a buffer that is large enough for all that the header declares, if somebody has left
+// one: that is no new memory, and takeBack returns it where less has come.
+func (in *in) growLong(b []byte, n int) []byte {
+	if left := in.dec.Remaining(); in.rules.agreed == nil && left <= 1<<longestLong {
+		if all := leftLong(len(b) + int(left)); all != nil {
+			return moveLong(all, b)
+		}
+	}
+	return growLong(b, n)
 }
 
 // whole returns the next message as it lies in buf, if that is one frame and all

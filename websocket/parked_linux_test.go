@@ -269,7 +269,7 @@ func TestNoAllocationsInTheLoop(t *testing.T) {
 	}
 	s := overLoop.run(t, echoHandler(nil))
 	c := newClient(t, s)
-	for _, n := range []int{32, 1024, 16 << 10} {
+	for _, n := range []int{32, 1024, 16 << 10, 200 << 10} {
 		frame, reply := echoFrames(n)
 		for range 100 {
 			c.echo(t, frame, reply)

@@ -3,7 +3,6 @@ package websocket
 import (
 	"io"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -304,8 +303,7 @@ func (t *turn) takeBack(in *in) {
 	in.keep(in.buf[in.r:in.w])
 	in.source, in.desk = nil, nil
 	if p := in.part; roomy(p) {
-		in.part = slices.Clone(p)
-		freeLong(p)
+		in.part = moveLong(newLong(len(p)), p)
 	}
 	if !in.between() {
 		if in.decoders != nil {
