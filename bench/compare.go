@@ -26,7 +26,8 @@ type comparison struct {
 	options options
 	began   time.Time
 	took    time.Duration
-	busy    string // the machine's load average before
+	load    string  // the machine's load average before
+	others  float64 // processors that others kept busy then
 	samples []sample
 }
 
@@ -62,7 +63,7 @@ func (o options) steps() []step {
 
 // compare measures every contestant in every mode that it can do.
 func compare(o options, progress io.Writer) *comparison {
-	c := &comparison{options: o, began: time.Now(), busy: loadAverage()}
+	c := &comparison{options: o, began: time.Now(), load: loadAverage(), others: busy(500 * time.Millisecond)}
 	steps := o.steps()
 	left := newForecast(o)
 	for i, s := range steps {

@@ -109,7 +109,7 @@ func (c *comparison) writeSetting(w io.Writer, s setting) {
 		{"Machine", fmt.Sprintf("%s, %d processors", s.Processor, s.Processors)},
 		{"System", s.System},
 		{"Go", s.Go},
-		{"Load average before", s.Busy},
+		{"Load average before", s.Load},
 		{"Rounds", fmt.Sprintf("%d of %v each after %v of warm-up, in %v altogether", s.Rounds, s.Duration, c.options.warm, c.took.Round(time.Second))},
 	}
 	for _, who := range c.options.contestants {
@@ -320,9 +320,8 @@ func (s setting) caution() string {
 	if s.Duration < 500*time.Millisecond {
 		reasons = append(reasons, fmt.Sprintf("each took %v only", s.Duration))
 	}
-	var load float64
-	if n, _ := fmt.Sscan(s.Busy, &load); n == 1 && load > float64(s.Processors)/2 {
-		reasons = append(reasons, fmt.Sprintf("others kept %.1f processors of %d busy", load, s.Processors))
+	if s.Others > float64(s.Processors)/4 {
+		reasons = append(reasons, fmt.Sprintf("others kept %.1f processors of %d busy", s.Others, s.Processors))
 	}
 	if len(reasons) == 0 {
 		return ""

@@ -238,16 +238,15 @@ func TestForecast(t *testing.T) {
 
 // A run that says little says so.
 func TestCaution(t *testing.T) {
-	good := setting{Rounds: 5, Duration: time.Second, Processors: 2, Busy: "0.30 5.00 9.00"}
+	good := setting{Rounds: 5, Duration: time.Second, Processors: 2, Others: 0.4}
 	for _, test := range []struct {
 		want   string
 		change func(*setting)
 	}{
 		{"", func(*setting) {}},
-		{"", func(s *setting) { s.Busy = "unknown" }},
 		{"three rounds", func(s *setting) { s.Rounds = 2 }},
 		{"50ms only", func(s *setting) { s.Duration = 50 * time.Millisecond }},
-		{"kept 1.5 processors of 2 busy", func(s *setting) { s.Busy = "1.50 0.10 0.10" }},
+		{"kept 1.5 processors of 2 busy", func(s *setting) { s.Others = 1.5 }},
 	} {
 		s := good
 		test.change(&s)

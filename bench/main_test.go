@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -252,5 +253,17 @@ func TestMediansAndGoals(t *testing.T) {
 	}
 	if len(read.Samples) != len(c.samples) || len(read.Figures) != 18 || len(read.Goals) != 3 || read.Figures[1].Median != 7.5 {
 		t.Errorf("%s", &out)
+	}
+}
+
+// Half of the time of two processors was idle, or waited for a disk.
+func TestBusy(t *testing.T) {
+	const before = "cpu  100 0 100 200 50 0 0 0 7 7\ncpu0 1 2 3 4\n"
+	const after = "cpu  110 5 105 215 55 0 0 0 9 9\ncpu0 1 2 3 4\n"
+	if got, want := busyBetween(before, after), float64(runtime.NumCPU())/2; got != want {
+		t.Errorf("%v processors, want %v", got, want)
+	}
+	if got := busyBetween(before, before) + busyBetween("", ""); got != 0 {
+		t.Errorf("nothing has happened, and %v processors were busy", got)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -26,8 +27,9 @@ type setting struct {
 	Versions   map[string]string // of the contestants' modules
 	Rounds     int
 	Duration   time.Duration
-	Idle       int    // connections
-	Busy       string // the load average before
+	Idle       int     // connections
+	Load       string  // the load average before
+	Others     float64 // processors that others kept busy then
 }
 
 func (c *comparison) setting() setting {
@@ -41,7 +43,8 @@ func (c *comparison) setting() setting {
 		Rounds:     c.options.rounds,
 		Duration:   c.options.duration,
 		Idle:       c.options.idle,
-		Busy:       c.busy,
+		Load:       c.load,
+		Others:     c.others,
 	}
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		s.System += " " + strings.TrimSpace(string(release))
@@ -72,6 +75,44 @@ func loadAverage() string {
 		return "unknown"
 	}
 	return strings.Join(fields[:3], " ")
+}
+
+// busy returns how many processors are busy for so long, 0 where that is not known. A load
+// average has what was there a minute ago, too: an earlier comparison, say.
+func busy(d time.Duration) float64 {
+	text, err := os.ReadFile("/proc/stat")
+	time.Sleep(d)
+	later, errLater := os.ReadFile("/proc/stat")
+	if err != nil || errLater != nil {
+		return 0
+	}
+	return busyBetween(string(text), string(later))
+}
+
+// busyBetween is busy for two states of /proc/stat: its first line has the times of all
+// processors together, of which the fourth and fifth are idle (proc(5)).
+func busyBetween(before, after string) float64 {
+	all, idle := processorTime(before)
+	allLater, idleLater := processorTime(after)
+	if all == allLater {
+		return 0
+	}
+	return (1 - (idleLater-idle)/(allLater-all)) * float64(runtime.NumCPU())
+}
+
+func processorTime(stat string) (all, idle float64) {
+	const used = 8 // the times of guests are in others, too
+	for i, field := range strings.Fields(stat) {
+		n, err := strconv.ParseFloat(field, 64)
+		switch {
+		case i == 0 || i > used || err != nil:
+			continue
+		case i == 4 || i == 5:
+			idle += n
+		}
+		all += n
+	}
+	return all, idle
 }
 
 func processor() string {
@@ -121,7 +162,7 @@ func (c *comparison) writeTables(w io.Writer) error {
 	for _, module := range slices.Sorted(maps.Keys(s.Versions)) {
 		fmt.Fprintf(out, "%s: %s\n", module, s.Versions[module])
 	}
-	fmt.Fprintf(out, "Load average before: %s\n", s.Busy)
+	fmt.Fprintf(out, "Load average before: %s\n", s.Load)
 	fmt.Fprintf(out, "Medians of %s of %v; the percentage is half of the way from the least to the greatest.\n", rounds(s.Rounds), s.Duration)
 	if caution := s.caution(); caution != "" {
 		fmt.Fprintln(out, caution)
