@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -115,11 +116,21 @@ func (v *Verifier) parse(token string) (*jose.JSONWebSignature, error) {
 	if err != nil {
 		return nil, invalid("its parts are not a header, claims and a signature (RFC 7515, 7.1)")
 	}
+	for part := range strings.SplitSeq(token, ".") {
+		if _, err := strict.DecodeString(part); err != nil {
+			return nil, invalid("the bits that base64url leaves over are not zero (RFC 4648, 3.5)")
+		}
+	}
 	if _, ok := signed.Signatures[0].Protected.ExtraHeaders["crit"]; ok {
 		return nil, invalid("it needs extensions that are unknown here (RFC 7515, 4.1.11)")
 	}
 	return signed, nil
 }
+
+// strict refuses what other decoders of base64 pass over: that a last character has bits
+// which do not count. What is signed is what the parts mean, so that one token could be
+// written in many ways.
+var strict = base64.RawURLEncoding.Strict()
 
 // notCompact reports whether a character cannot be part of a token. Decoders of
 // base64 skip line breaks, so that one token could be written in many ways.

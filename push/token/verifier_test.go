@@ -94,6 +94,8 @@ func TestMalformed(t *testing.T) {
 		{"no header", "." + claims + "." + signature, "algorithm is not one of"},
 		{"no signature", header + "." + claims + ".", "signature is wrong"},
 		{"claims of another", header + "." + base64.RawURLEncoding.EncodeToString([]byte(good(map[string]any{"sub": "43"}))) + "." + signature, "signature is wrong"},
+		{"claims with bits left over", strings.Replace(hs256(t, "{}"), ".e30.", ".e31.", 1), "leaves over"},
+		{"a signature with bits left over", right[:len(right)-1] + string(right[len(right)-1]+1), "leaves over"},
 		{"none", parts(`{"alg":"none"}`, good(nil), ""), "algorithm is not one of"},
 		{"None", parts(`{"alg":"None"}`, good(nil), ""), "algorithm is not one of"},
 		{"no algorithm", parts(`{}`, good(nil), ""), "algorithm is not one of"},
