@@ -27,6 +27,10 @@ func (c *Conn) IsWriting() bool {
 	return c.out.busy || c.out.stuck.Load()
 }
 
+// IsStuck reports whether a parked connection waits for its socket to have room, and
+// the write timeout runs.
+func (c *Conn) IsStuck() bool { return c.out.stuck.Load() }
+
 // IsBare reports whether a parked connection remembers nothing of what it has
 // received. Only for one that is idle: its owner changes that.
 func (c *Conn) IsBare() bool {

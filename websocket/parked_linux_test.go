@@ -368,7 +368,7 @@ func testWriteTimeoutOfASlowPeer(t *testing.T, h host) {
 	if err := e.Write(bg, websocket.Binary, make([]byte, 16<<20)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, w.host, "stuck", e.IsWriting)
+	eventually(t, w.host, "stuck", e.IsStuck)
 	for range 3 {
 		before, unsent := unacknowledged(t, e.Conn), e.Unsent()
 		// What a client takes is told to the server when it is worth a packet.
@@ -385,7 +385,7 @@ func testWriteTimeoutOfASlowPeer(t *testing.T, h host) {
 			t.Error("nothing was written though there was room")
 		}
 	}
-	for e.IsWriting() { // until there is none
+	for e.IsStuck() { // until there is none
 		e.WriteTimesOut()
 	}
 	if err := e.reading()(); !errors.Is(err, os.ErrDeadlineExceeded) {

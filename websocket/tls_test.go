@@ -397,12 +397,30 @@ func (h *holder) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
+// narrowInTLS returns a connection over TLS that the loop reads, whose socket holds
+// little of what is sent, and its peer.
+func narrowInTLS(t *testing.T, writeTimeout time.Duration) (*end, *raw) {
+	t.Helper()
+	w := way{host: inTLS, handler: true}
+	w.narrow = true
+	return w.against(t, &websocket.Options{WriteTimeout: writeTimeout, PingInterval: -1})
+}
+
+// stuckInTLS is narrowInTLS when the socket has taken what it can of a long message.
+func stuckInTLS(t *testing.T) (*end, *raw) {
+	t.Helper()
+	e, peer := narrowInTLS(t, time.Hour)
+	if err := e.Write(bg, websocket.Binary, make([]byte, 16<<20)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, inTLS, "stuck", e.IsStuck)
+	return e, peer
+}
+
 // A peer that has crypto/tls answer and takes no answers does not fill memory.
 func TestAnswersOfTLSAreLimited(t *testing.T) {
 	parks(t)
-	w := way{host: inTLS, handler: true}
-	w.narrow = true
-	e, peer := w.against(t, &websocket.Options{WriteTimeout: -1, PingInterval: -1})
+	e, peer := narrowInTLS(t, -1)
 	e.stick(peer)
 	before := e.Unsent()
 	for range 1 << 20 {
@@ -420,9 +438,7 @@ func TestAnswersOfTLSAreLimited(t *testing.T) {
 // end of TLS would be lost behind a close frame that has filled the socket.
 func TestAnswersOfTLSLeaveWhenThereIsRoom(t *testing.T) {
 	parks(t)
-	w := way{host: inTLS, handler: true}
-	w.narrow = true
-	e, peer := w.against(t, &websocket.Options{WriteTimeout: -1, PingInterval: -1})
+	e, peer := narrowInTLS(t, -1)
 	const size = 1 << 10
 	sent := 0
 	for ; e.Unsent() == 0; sent += size { // until the socket takes no more
@@ -440,13 +456,7 @@ func TestAnswersOfTLSLeaveWhenThereIsRoom(t *testing.T) {
 // again.
 func TestProgressWithinRecords(t *testing.T) {
 	parks(t)
-	w := way{host: inTLS, handler: true}
-	w.narrow = true
-	e, peer := w.against(t, &websocket.Options{WriteTimeout: time.Hour, PingInterval: -1})
-	if err := e.Write(bg, websocket.Binary, make([]byte, 16<<20)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, inTLS, "stuck", e.IsWriting)
+	e, peer := stuckInTLS(t)
 	tcp := peer.Stream.(*tls.Conn).NetConn()
 	for b := make([]byte, 4<<10); ; {
 		since, unsent := e.StuckSince(), e.Unsent()
@@ -466,17 +476,11 @@ func TestProgressWithinRecords(t *testing.T) {
 // had taken before the first.
 func TestNoProgressWithinRecords(t *testing.T) {
 	parks(t)
-	w := way{host: inTLS, handler: true}
-	w.narrow = true
-	e, _ := w.against(t, &websocket.Options{WriteTimeout: time.Hour, PingInterval: -1})
-	if err := e.Write(bg, websocket.Binary, make([]byte, 16<<20)); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, inTLS, "stuck", e.IsWriting)
-	for e.IsWriting() {
+	e, _ := stuckInTLS(t)
+	for e.IsStuck() {
 		unsent := e.Unsent()
 		e.WriteTimesOut()
-		if e.IsWriting() && e.Unsent() == unsent {
+		if e.IsStuck() && e.Unsent() == unsent {
 			t.Fatal("the peer got more time, and had taken nothing")
 		}
 	}
