@@ -83,10 +83,12 @@ func (c *Conn) CloseWrite(code CloseCode, reason string) error {
 	return nil
 }
 
-// CloseNow ends the connection without a closing handshake: a peer sees 1006.
+// CloseNow ends the connection without a closing handshake: a peer sees 1006. What
+// has gathered of Writes that have returned is sent if the stream takes it at once.
 // Calls that wait return a [*CloseError], and so does every later one. It is
 // harmless after Close, and the thing to defer.
 func (c *Conn) CloseNow() error {
+	c.out.expel()
 	return c.cut(&CloseError{Code: CloseAbnormal, Local: true})
 }
 

@@ -55,7 +55,7 @@ func (o *out) drain() {
 		o.refill()
 		b, round := o.batch, o.round
 		o.batch, o.round = nil, round+1
-		n, err := o.try(func() (int, error) { return s.Write(b.b) })
+		n, err := o.try(func() (int, error) { return s.Write(b.flat()) })
 		b.b = b.b[n:]
 		if err == netpoll.ErrWouldBlock {
 			if o.putBack(b, n); o.stuck.Load() {

@@ -142,12 +142,11 @@ func (h *Handler) attend(c *Conn) {
 	if c.in == nil {
 		c.in = newIn(c, nil)
 	}
-	late := &alarm{c: c, do: (*Conn).tooLate}
 	var buf []byte
 	for busy := c.stay(); ; {
 		t, p, err := c.in.message(buf[:0])
 		if err != nil {
-			c.out.release()
+			c.out.uncork()
 			if c.parking.loop == nil || !isTimeout(err) || c.ending.ended() {
 				c.depart(err)
 				return
@@ -166,13 +165,13 @@ func (h *Handler) attend(c *Conn) {
 			buf = nil
 		}
 		if c.in.ready() {
-			c.out.collect(late)
+			c.out.plug()
 		}
 		if !h.message(c, t, p) {
 			return
 		}
 		if !c.in.ready() {
-			c.out.release()
+			c.out.uncork()
 		}
 	}
 }

@@ -45,6 +45,9 @@ type in struct {
 	part     []byte      // of the message: what a stopped Read had got together
 	taken    bool        // a Reader has the message; Read takes the one after it
 	stopped  bool        // a context stopped the last call; Reader goes on with the message
+	corks    bool        // what is sent while messages are at hand gathers
+	more     bool        // the next one has come already
+	corked   bool        // that has been so since the last read from the stream
 	skipping bool        // what is left of the message is thrown away
 	reader   *messageReader
 
@@ -73,6 +76,9 @@ func newIn(c *Conn, buffered []byte) *in {
 	} else {
 		p := newPump(c.stream)
 		in.source, in.watch.source = p, p
+	}
+	if s, ok := c.stream.(hurried); ok && s.SetWriteDeadline(time.Time{}) == nil {
+		in.corks = true
 	}
 	in.keep(buffered)
 	return in
@@ -139,12 +145,26 @@ func (in *in) acquire(ctx context.Context) error {
 }
 
 func (in *in) release() {
+	if more := in.corks && in.ready(); more != in.more {
+		in.foresee(more)
+	}
 	if in.r == in.w {
 		in.giveBack()
 	}
 	in.lock.release()
 	if in.c.ending.ended() {
 		in.letGo()
+	}
+}
+
+// foresee is called when the next call of an application that reads will find a message
+// without waiting, or will not any more: what it sends meanwhile leaves together.
+func (in *in) foresee(more bool) {
+	if in.more = more; more {
+		in.corked = true
+		in.c.out.plug()
+	} else {
+		in.c.out.pull()
 	}
 }
 
@@ -581,6 +601,10 @@ func (in *in) fill() error {
 // receive reads from the stream, into p or else into buf: bytes or an error, not
 // both.
 func (in *in) receive(p []byte) (int, error) {
+	if in.corked {
+		in.corked = false
+		in.c.out.uncork()
+	}
 	for range maxEmptyReads {
 		in.reads.Add(1)
 		n, err := in.wait(p)

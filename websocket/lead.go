@@ -100,47 +100,6 @@ func (o *out) flushAll() {
 	o.flusher = false
 }
 
-// collect lets frames gather without waiting for them to leave, until release:
-// what a Handler's callbacks send in answer to messages that have come together
-// leaves together.
-func (o *out) collect(late *alarm) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.collects() {
-		o.rare().late = late
-		o.c.settings.handler.wheel.start(late, patience)
-	}
-}
-
-// release writes what has been collected.
-func (o *out) release() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.collects() {
-		return
-	}
-	o.c.settings.handler.wheel.stop(o.aside.late)
-	o.aside.late = nil
-	switch {
-	case !o.pending():
-	case o.busy:
-		o.flushing()
-	default:
-		o.leadBatch()
-	}
-}
-
-// tooLate is release by the alarm: a callback takes its time.
-func (c *Conn) tooLate() {
-	o := &c.out
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.collects() {
-		o.aside.late = nil
-		o.flushing()
-	}
-}
-
 // send writes a frame whose payload is the caller's: a small one with one call
 // from a copy, a large one without a copy where the stream is a socket. A client
 // may not touch the caller's bytes, so it masks a copy, in pieces.

@@ -66,7 +66,7 @@ type aside struct {
 	timer *time.Timer  // the write timeout's, for a stream that waits
 	began atomic.Int64 // by clock, when the write began that is under way; 0: there is none
 	alarm *writeAlarm  // the write timeout's, for a socket that is stuck
-	late  *alarm       // frames are collected, until it rings at the latest
+	cork  *cork        // nil: there has been none
 	run   func()       // flushPending, made once
 
 	encoders *encoders // nil: no message has passed one
@@ -88,9 +88,6 @@ func (o *out) pending() bool { return o.batch != nil || o.slotted() || o.refills
 
 // slotted reports whether a pong is still to gather.
 func (o *out) slotted() bool { return o.aside != nil && o.aside.slot != nil }
-
-// collects reports whether frames are collected.
-func (o *out) collects() bool { return o.aside != nil && o.aside.late != nil }
 
 // A pongSlot is the payload of a pong that is still to gather.
 type pongSlot struct {
@@ -131,8 +128,9 @@ func (o *out) frame(ctx context.Context, f Frame, p []byte, w *messageWriter) er
 	switch {
 	case o.c.socket() != nil:
 		return o.post(h, p)
-	case o.collects() && len(p) <= gatherSize:
+	case o.corked() && len(p) <= gatherSize:
 		o.gather(h, p)
+		o.aside.cork.keep()
 		return nil
 	case o.busy || o.batch != nil:
 		o.gather(h, p)
@@ -382,7 +380,9 @@ func (o *out) background() {
 	switch {
 	case o.c.socket() != nil:
 		o.soon()
-	case !o.collects():
+	case o.corked():
+		o.aside.cork.keep()
+	default:
 		o.flushing()
 	}
 }
@@ -431,6 +431,9 @@ func (o *out) broke(err error) {
 	}
 	if o.aside != nil && o.aside.timer != nil {
 		o.aside.timer.Stop()
+	}
+	if o.aside != nil && o.aside.cork != nil {
+		o.aside.cork.stop()
 	}
 	o.dropEncoders()
 	o.unstick()

@@ -95,8 +95,9 @@ func (o *out) prepared(ctx context.Context, m *Prepared) error {
 		o.join(m)
 		o.soon()
 		return nil
-	case o.collects() && len(m.frame) <= gatherSize:
+	case o.corked() && len(m.frame) <= gatherSize:
 		o.join(m)
+		o.aside.cork.keep()
 		return nil
 	case o.busy || o.batch != nil:
 		o.join(m)

@@ -114,7 +114,7 @@ func (o *out) enqueue(m *Prepared, box *outbox) error {
 	default:
 		o.join(m)
 	}
-	if box == nil || o.c.socket() != nil || o.collects() {
+	if box == nil || o.c.socket() != nil || o.corked() {
 		o.background()
 	} else {
 		box.put(o)
@@ -135,7 +135,7 @@ const burst = 1
 // sender: to a socket, unless it is one of many that come together and should leave
 // so.
 func (o *out) alone() bool {
-	if _, ok := o.c.stream.(*netpoll.Blocking); !ok || o.flusher || o.pending() || o.collects() {
+	if _, ok := o.c.stream.(*netpoll.Blocking); !ok || o.flusher || o.pending() || o.corked() {
 		return false
 	}
 	last := o.lately
@@ -171,7 +171,7 @@ func (o *out) attempt() error {
 }
 
 // join puts a message into the batch. It is not copied before it is written, if it
-// must be then; a parked connection copies all but the first.
+// must be then.
 func (o *out) join(m *Prepared) {
 	if m.typ.valid() && !o.c.settings.shares() || !o.c.settings.server {
 		o.gatherMessage(m)
@@ -184,9 +184,6 @@ func (o *out) join(m *Prepared) {
 		o.batch = newBatch()
 	}
 	o.batch.share(m)
-	if o.c.socket() != nil {
-		o.batch.flat()
-	}
 }
 
 // delay lets a message wait, if there is room. A single one always may: else

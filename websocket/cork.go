@@ -1,0 +1,123 @@
+package websocket
+
+import "time"
+
+// A cork lets frames gather without waiting for them to leave: answers to messages
+// that have come together leave together. Whoever reads a connection that no loop reads
+// puts it in while another message is to be had without waiting, and has what has
+// gathered written before it waits for one. A timer does so, too: an application that
+// takes its time between two messages holds nothing up for longer than patience.
+type cork struct {
+	in    bool        // frames gather
+	due   bool        // something has, and the timer runs
+	alarm alarm       // the timer, in a Handler's Conn
+	timer *time.Timer // in any other; nil: has not been needed
+}
+
+// corked reports whether frames gather.
+func (o *out) corked() bool { return o.aside != nil && o.aside.cork != nil && o.aside.cork.in }
+
+// plug puts the cork in.
+func (o *out) plug() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	a := o.rare()
+	if a.cork == nil {
+		a.cork = &cork{alarm: alarm{c: o.c, do: (*Conn).corkDue}}
+	}
+	a.cork.in = true
+}
+
+// pull pulls the cork, and leaves what has gathered to the next frame, which takes it
+// along: the last of the messages that have come together is about to be answered.
+// Where it is not, uncork or the timer has it written.
+func (o *out) pull() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.corked() {
+		o.aside.cork.in = false
+	}
+}
+
+// uncork pulls the cork and writes what has gathered.
+func (o *out) uncork() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.aside == nil || o.aside.cork == nil {
+		return
+	}
+	k := o.aside.cork
+	held := k.in || k.due
+	k.in = false
+	k.stop()
+	switch {
+	case !held || !o.pending():
+	case o.busy:
+		o.flushing()
+	default:
+		o.leadBatch()
+	}
+}
+
+// corkDue is the timer: somebody takes his time.
+func (c *Conn) corkDue() {
+	o := &c.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.aside.cork.in, o.aside.cork.due = false, false
+	o.flushing()
+}
+
+// keep is called when something has gathered under the cork: it leaves in time.
+func (k *cork) keep() {
+	if k.due {
+		return
+	}
+	k.due = true
+	switch c := k.alarm.c; {
+	case c.settings.handler != nil:
+		c.settings.handler.wheel.start(&k.alarm, patience)
+	case k.timer == nil:
+		k.timer = time.AfterFunc(patience, c.corkDue)
+	default:
+		k.timer.Reset(patience)
+	}
+}
+
+func (k *cork) stop() {
+	if !k.due {
+		return
+	}
+	k.due = false
+	if h := k.alarm.c.settings.handler; h != nil {
+		h.wheel.stop(&k.alarm)
+	} else {
+		k.timer.Stop()
+	}
+}
+
+// A hurried stream is one whose writes can be made not to wait.
+type hurried interface{ SetWriteDeadline(time.Time) error }
+
+// haste is how long CloseNow lets a stream take what has gathered.
+const haste = 10 * time.Millisecond
+
+// expel writes what has gathered, as far as the stream takes it now: a Write has
+// returned, and whoever ends the connection after that may count on it.
+func (o *out) expel() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil || o.busy || o.batch == nil || o.stuck.Load() {
+		return
+	}
+	if o.c.socket() != nil {
+		o.drain()
+		return
+	}
+	if s, ok := o.c.stream.(hurried); ok && s.SetWriteDeadline(time.Now().Add(haste)) == nil {
+		o.leadBatchBy(func(p []byte) error {
+			o.c.stream.Write(p) // the stream is about to be closed
+			return nil
+		})
+	}
+}

@@ -1,0 +1,320 @@
+package websocket_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/duplexgo/duplex/websocket"
+	"github.com/duplexgo/duplex/websocket/wire"
+	"github.com/duplexgo/duplex/websocket/wstest"
+)
+
+// A writeLog knows with which writes what has been sent has left.
+type writeLog struct {
+	net.Conn
+	mu   sync.Mutex
+	left []time.Time
+}
+
+func (l *writeLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	l.left = append(l.left, time.Now())
+	l.mu.Unlock()
+	return l.Conn.Write(p)
+}
+
+// since returns how many writes there have been, and how long after begin.
+func (l *writeLog) since(begin time.Time) (after []time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, at := range l.left {
+		after = append(after, at.Sub(begin))
+	}
+	return after
+}
+
+// logged runs a test in fake time with a server's connection whose writes are logged,
+// to which its peer has sent messages that one read brings.
+func logged(t *testing.T, test func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw), messages ...string) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := wstest.Streams()
+		l := &writeLog{Conn: ours}
+		c := websocket.Server(l, &websocket.Options{WriteTimeout: time.Second, PingInterval: -1})
+		defer c.CloseNow()
+		peer := &raw{Peer: wstest.NewPeer(theirs, true), t: t, s: theirs}
+		defer theirs.Close()
+		var all []byte
+		for _, m := range messages {
+			all = append(all, peer.text(m)...)
+		}
+		peer.send(all)
+		test(t, c, l, peer)
+	})
+}
+
+func write(t testing.TB, c *websocket.Conn, m string) {
+	t.Helper()
+	if err := c.Write(bg, websocket.Text, []byte(m)); err != nil {
+		t.Fatalf("writing %.20q: %v", m, err)
+	}
+}
+
+// wantWrites fails unless there have been writes at these times.
+func wantWrites(t testing.TB, l *writeLog, begin time.Time, want ...time.Duration) {
+	t.Helper()
+	if got := l.since(begin); !slices.Equal(got, want) {
+		t.Errorf("writes after %v, want %v", got, want)
+	}
+}
+
+func TestAnswersLeaveTogether(t *testing.T) {
+	for name, answer := range map[string]func(*websocket.Conn, string) error{
+		"Write": func(c *websocket.Conn, m string) error { return c.Write(bg, websocket.Text, []byte(m)) },
+		"WritePrepared": func(c *websocket.Conn, m string) error {
+			return c.WritePrepared(bg, websocket.Prepare(websocket.Text, []byte(m)))
+		},
+		"Writer": func(c *websocket.Conn, m string) error {
+			w, err := c.Writer(bg, websocket.Text)
+			if err != nil {
+				return err
+			}
+			w.Write([]byte(m))
+			return w.Close()
+		},
+		"Send": func(c *websocket.Conn, m string) error {
+			return c.Send(websocket.Prepare(websocket.Text, []byte(m)))
+		},
+		"Broadcast": func(c *websocket.Conn, m string) error {
+			if websocket.Broadcast(slices.Values([]*websocket.Conn{c}), websocket.Prepare(websocket.Text, []byte(m))) != 1 {
+				return errors.New("not sent")
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+				begin := time.Now()
+				for _, m := range []string{"1", "2", "3", "4"} {
+					read(t, c, m)
+					if m == "4" {
+						wantWrites(t, l, begin)
+					}
+					if err := answer(c, m); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait() // for Send's goroutine
+				wantWrites(t, l, begin, 0)
+				peer.want("text 1", "text 2", "text 3", "text 4")
+
+				// A message alone is answered as ever.
+				peer.send(peer.text("5"))
+				read(t, c, "5")
+				if err := answer(c, "5"); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				wantWrites(t, l, begin, 0, 0)
+				peer.want("text 5")
+			}, "1", "2", "3", "4")
+		})
+	}
+}
+
+// The last message has no answer: those before it leave before the read that waits.
+func TestAnswersLeaveBeforeAReadWaits(t *testing.T) {
+	logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+		begin := time.Now()
+		read(t, c, "1")
+		write(t, c, "one")
+		read(t, c, "2")
+		write(t, c, "two")
+		read(t, c, "3")
+		next := reading(c)
+		synctest.Wait()
+		wantWrites(t, l, begin, 0)
+		peer.want("text one", "text two")
+		peer.send(peer.text("4"))
+		if err := next(); err != nil {
+			t.Error(err)
+		}
+	}, "1", "2", "3")
+}
+
+// An application that takes its time between two messages holds up nothing for longer
+// than a millisecond, and once: what comes after is written at once.
+func TestAnswersLeaveInTime(t *testing.T) {
+	logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+		begin := time.Now()
+		read(t, c, "1")
+		write(t, c, "one")
+		time.Sleep(time.Minute)
+		wantWrites(t, l, begin, time.Millisecond)
+		write(t, c, "more")
+		wantWrites(t, l, begin, time.Millisecond, time.Minute)
+		read(t, c, "2")
+		write(t, c, "two")
+		wantWrites(t, l, begin, time.Millisecond, time.Minute, time.Minute)
+		read(t, c, "3")
+		write(t, c, "three")
+		peer.want("text one", "text more", "text two", "text three")
+
+		// That was those messages, not the next.
+		peer.send(peer.text("4"), peer.text("5"))
+		read(t, c, "4")
+		begin, l.left = time.Now(), nil
+		write(t, c, "four")
+		time.Sleep(time.Minute)
+		wantWrites(t, l, begin, time.Millisecond)
+		peer.want("text four")
+	}, "1", "2", "3")
+}
+
+// The last message is taken and nothing comes after it, neither an answer nor a read.
+func TestAnswersLeaveWithoutTheLast(t *testing.T) {
+	logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+		begin := time.Now()
+		read(t, c, "1")
+		write(t, c, "one")
+		read(t, c, "2")
+		time.Sleep(time.Minute)
+		wantWrites(t, l, begin, time.Millisecond)
+		peer.want("text one")
+	}, "1", "2")
+}
+
+// Pongs gather with the answers, and what is long takes everything along.
+func TestWhatGathersWithAnswers(t *testing.T) {
+	long := message(10_000)
+	logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+		peer.send(peer.text("2"), peer.frame(true, wire.OpPing, "p"), peer.text("3"), peer.text("4"))
+		begin := time.Now()
+		read(t, c, "1")
+		for _, m := range []string{"2", "3"} {
+			read(t, c, m)
+			write(t, c, m)
+		}
+		wantWrites(t, l, begin)
+		write(t, c, long)
+		wantWrites(t, l, begin, 0)
+		peer.want("text 2", "pong p", "text 3", "text 10000 bytes")
+	}, "1")
+}
+
+// What gathers has a bound.
+func TestAnswersThatGatherHaveABound(t *testing.T) {
+	const size, n = 1000, 1000
+	messages := slices.Repeat([]string{"x"}, n)
+	logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+		begin := time.Now()
+		got := async(func() error {
+			for range n {
+				if _, p, err := peer.ReadFrame(); err != nil || len(p) != size {
+					return fmt.Errorf("%d bytes, %v", len(p), err)
+				}
+			}
+			return nil
+		})
+		for range n {
+			read(t, c, "x")
+			write(t, c, message(size))
+		}
+		if err := got(); err != nil {
+			t.Error(err)
+		}
+		if got, least, most := len(l.since(begin)), n*size/(64<<10), 2*n*size/(32<<10); got < least || got > most {
+			t.Errorf("%d writes of %d KiB in all, want %d to %d", got, n*size>>10, least, most)
+		}
+	}, messages...)
+}
+
+// Whoever writes and then ends the connection has written.
+func TestCloseNowSendsWhatHasGathered(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
+		peer.send(peer.text("1"), peer.text("2"))
+		e.read("1")
+		write(t, e.Conn, "one")
+		e.CloseNow()
+		peer.want("text one", "*")
+	})
+	t.Run("stuck", func(t *testing.T) {
+		logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+			peer.s.Peer().SetBuffer(0)
+			read(t, c, "1")
+			write(t, c, "one")
+			begin := time.Now()
+			c.CloseNow()
+			if d := time.Since(begin); d > 10*time.Millisecond {
+				t.Errorf("CloseNow took %v", d)
+			}
+			var closed *websocket.CloseError
+			if err := c.Write(bg, websocket.Text, nil); !errors.As(err, &closed) || !closed.Local {
+				t.Errorf("after CloseNow: %v", err)
+			}
+		}, "1", "2")
+	})
+}
+
+func TestCloseSendsWhatHasGathered(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
+		peer.send(peer.text("1"), peer.text("2"))
+		e.read("1")
+		write(t, e.Conn, "one")
+		closed := e.closing(websocket.CloseNormal, "bye")
+		peer.want("text one", "close 1000 bye")
+		peer.send(peer.close(websocket.CloseNormal, "bye"))
+		if err := closed(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A peer that takes nothing is found by the write that has to wait, and every later
+// call says so.
+func TestGatheredForAPeerThatTakesNothing(t *testing.T) {
+	logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+		peer.s.Peer().SetBuffer(0)
+		read(t, c, "1")
+		write(t, c, "one")
+		begin := time.Now()
+		time.Sleep(time.Minute)
+		err := c.Write(bg, websocket.Text, nil)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "took nothing for 1s") {
+			t.Errorf("a minute later: %v", err)
+		}
+		wantWrites(t, l, begin, time.Millisecond)
+	}, "1", "2")
+}
+
+// A stream on which CloseNow could not make a write end in time gathers nothing.
+func TestNothingGathersWithoutAWriteDeadline(t *testing.T) {
+	for _, kind := range wstest.Kinds {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := wstest.Streams()
+			c := websocket.Server(ours.As(kind), nil)
+			defer c.CloseNow()
+			peer := &raw{Peer: wstest.NewPeer(theirs, true), t: t, s: theirs}
+			defer theirs.Close()
+			peer.send(peer.text("1"), peer.text("2"))
+			read(t, c, "1")
+			write(t, c, "one")
+			want := 1
+			if _, limits := ours.As(kind).(net.Conn); limits {
+				want = 0
+			}
+			if got := ours.Stats().Writes; got != want {
+				t.Errorf("%v: %d writes, want %d", kind, got, want)
+			}
+		})
+	}
+}
