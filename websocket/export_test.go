@@ -43,7 +43,7 @@ func (c *Conn) IsBare() bool {
 	case c.socket() == nil:
 		go c.settings.handler.attend(c)
 	default:
-		go workAlone(c, true)
+		c.parking.loop.crew.work(c, true)
 	}
 	return bare
 }
@@ -164,7 +164,7 @@ func (c *Conn) Suspended() bool {
 	case c.socket() == nil:
 		go c.settings.handler.attend(c)
 	default:
-		go workAlone(c, true)
+		c.parking.loop.crew.work(c, true)
 	}
 	return suspended
 }
@@ -182,3 +182,22 @@ var (
 	FreeLong = freeLong
 	GrowLong = growLong
 )
+
+// AlwaysBlocks has every callback run in a goroutine, as if all of them blocked.
+func (h *Handler) AlwaysBlocks() { h.temper.blocking.Store(true) }
+
+// Hands returns how many goroutines wait to run callbacks that block, and whether they
+// may.
+func (h *Handler) Hands() (idle int, open bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, l := range h.loops {
+		if l != nil {
+			l.crew.mu.Lock()
+			idle += len(l.crew.idle)
+			open = open || l.crew.open
+			l.crew.mu.Unlock()
+		}
+	}
+	return idle, open
+}

@@ -61,7 +61,6 @@ type handling struct {
 	extended map[string]*settings // those of connections with extensions, by their answer
 	wheel    wheel
 	temper   temper
-	turns    sync.Pool // of those who are alone with a connection
 
 	mu    sync.Mutex // also of extended
 	loops []*loop    // nil: no connection is parked there
@@ -93,7 +92,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case c.socket() == nil:
 		go h.attend(c)
 	case c.in != nil || !c.parking.release():
-		go workAlone(c, true) // something has come already
+		c.parking.loop.crew.work(c, true) // something has come already
 	}
 }
 

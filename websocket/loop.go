@@ -18,11 +18,12 @@ import (
 // the loop with the events that are left. The late one finds out when its callback
 // returns, finishes with its one connection and goes.
 //
-// The order of locks is out.mu, then loop.mu.
+// The order of locks is out.mu, loop.mu, crew.mu.
 type loop struct {
 	handler *Handler
 	poller  *netpoll.Poller[*Conn]
 	ticks   atomic.Uint32 // the watcher's, a millisecond each
+	crew    crew          // for callbacks that block
 
 	mu      sync.Mutex
 	turn    *turn   // in charge
@@ -31,6 +32,7 @@ type loop struct {
 	posted  []*Conn // to be worked on beside those with events
 	conns   int
 	watched bool
+	waits   uint32 // how often it has waited for events
 	closed  bool
 }
 
@@ -92,6 +94,7 @@ func (l *loop) begin() (posted []*Conn, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.working = true
+	l.waits++
 	if !l.watched {
 		l.watched = true
 		go l.watch()
@@ -175,15 +178,18 @@ func (t *temper) calm() {
 func (l *loop) watch() {
 	var last uint64
 	var late *turn
+	var waits uint32
 	for idle := 0; ; {
 		time.Sleep(patience)
-		l.ticks.Add(1)
+		if l.ticks.Add(1)%lingering == 0 {
+			l.crew.trim()
+		}
 		l.mu.Lock()
 		t := l.turn
 		state := t.state.Load()
 		switch {
-		case t != late || state != last:
-			idle = 0
+		case t != late || state != last || l.waits != waits:
+			idle, waits = 0, l.waits
 		case state&inCallback != 0:
 			l.replace(t, state)
 		default:
@@ -193,6 +199,7 @@ func (l *loop) watch() {
 		// Not in the middle of events, where nobody would start another watcher.
 		if idle >= lingering && !l.working || l.closed {
 			l.watched = false
+			l.crew.dismiss()
 			l.mu.Unlock()
 			return
 		}

@@ -143,27 +143,21 @@ func (t *turn) event(e netpoll.Event[*Conn]) {
 	}
 	if e.Readable() && c.parking.claim() {
 		if t.loop.handler.temper.blocking.Load() {
-			go workAlone(c, e.HungUp())
+			t.loop.crew.work(c, e.HungUp())
 		} else {
 			t.work(c, e.HungUp())
 		}
 	}
 }
 
-// workAlone is a turn with one connection, which the caller owns.
-func workAlone(c *Conn, all bool) {
-	h := c.settings.handler
-	t, _ := h.turns.Get().(*turn)
-	if t == nil {
-		t = &turn{alone: true}
-	}
+// workAlone works on one connection, which the caller owns. The turn is alone.
+func (t *turn) workAlone(c *Conn, all bool) {
 	desk := smallBuffers.Get().(*[smallBuffer]byte)
 	defer smallBuffers.Put(desk)
 	t.loop, t.desk = c.parking.loop, desk[:]
 	t.work(c, all)
 	t.giveBack()
 	t.from, t.loop, t.desk = drainer{}, nil, nil
-	h.turns.Put(t)
 }
 
 // giveBack returns the last message's buffer, whose callback has returned.
