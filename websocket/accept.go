@@ -79,7 +79,7 @@ type AcceptOptions struct {
 // Unwrap, see [http.ResponseController].
 func Accept(w http.ResponseWriter, r *http.Request, o *AcceptOptions) (*Conn, error) {
 	if o == nil {
-		o = new(AcceptOptions)
+		return accept(w, r, new(AcceptOptions), func() *settings { return serverDefaults })
 	}
 	return accept(w, r, o, func() *settings {
 		return &settings{Options: o.Options.withDefaults(), server: true, registry: o.Registry}

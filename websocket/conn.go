@@ -192,7 +192,7 @@ type Conn struct {
 }
 
 // settings are what does not change in a connection's life. The connections of a
-// Handler share them.
+// Handler share them, and those without options.
 type settings struct {
 	Options  // in force: zero where there is no limit
 	server   bool
@@ -202,16 +202,32 @@ type settings struct {
 	pingless bool    // the stream carries no pings
 }
 
+var (
+	serverDefaults = &settings{Options: new(Options).withDefaults(), server: true}
+	clientDefaults = &settings{Options: new(Options).withDefaults()}
+)
+
+// settingsOf returns the settings of a connection with these options.
+func settingsOf(o *Options, server bool) *settings {
+	switch {
+	case o != nil:
+		return &settings{Options: o.withDefaults(), server: server}
+	case server:
+		return serverDefaults
+	}
+	return clientDefaults
+}
+
 // Server returns the server's end of a connection whose opening handshake is
 // done. Most programs call [Accept] instead, which does it.
 func Server(s Stream, o *Options) *Conn {
-	return newConn(s, &settings{Options: o.withDefaults(), server: true}, "", nil)
+	return newConn(s, settingsOf(o, true), "", nil)
 }
 
 // Client returns the client's end of a connection whose opening handshake is
 // done. Most programs call [Dial] instead, which does it.
 func Client(s Stream, o *Options) *Conn {
-	return newConn(s, &settings{Options: o.withDefaults()}, "", nil)
+	return newConn(s, settingsOf(o, false), "", nil)
 }
 
 // newConn makes a connection over a stream on which the opening handshake is done

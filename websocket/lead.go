@@ -104,19 +104,23 @@ func (o *out) flushAll() {
 // from a copy, a large one without a copy where the stream is a socket. A client
 // may not touch the caller's bytes, so it masks a copy, in pieces.
 func (o *out) send(h wire.Header, p []byte) error {
-	if h.Size()+len(p) <= smallBuffer {
-		b := smallBuffers.Get().(*[smallBuffer]byte)
-		defer smallBuffers.Put(b)
+	s, ok := o.c.stream.(*netpoll.Blocking)
+	small, uncopied := h.Size()+len(p) <= smallBuffer, ok && !h.Masked
+	if !small && !uncopied {
+		b := pieceBuffers.Get().(*[pieceBuffer]byte)
+		defer pieceBuffers.Put(b)
 		return o.pieces(b[:0], h, p)
 	}
-	if s, ok := o.c.stream.(*netpoll.Blocking); ok && !h.Masked {
-		b := smallBuffers.Get().(*[smallBuffer]byte)
-		defer smallBuffers.Put(b)
-		return o.whole(s, h.Append(b[:0]), p)
+	b := smallBuffers.Get().(*[smallBuffer]byte)
+	defer smallBuffers.Put(b)
+	switch head := h.Append(b[:0]); {
+	case !uncopied:
+		return o.pieces(b[:0], h, p)
+	case small:
+		return o.whole(s, append(head, p...), nil)
+	default:
+		return o.whole(s, head, p)
 	}
-	b := pieceBuffers.Get().(*[pieceBuffer]byte)
-	defer pieceBuffers.Put(b)
-	return o.pieces(b[:0], h, p)
 }
 
 // pieces writes header and payload by way of b, as much at once as b holds.

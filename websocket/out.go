@@ -117,14 +117,24 @@ func (o *out) frame(ctx context.Context, f Frame, p []byte, w *messageWriter) er
 		o.hold(w, h.Fin)
 	}
 	if o.c.settings.agreed != nil {
-		s := scratches.Get().(*scratch)
-		defer s.release()
-		var err error
-		if h.Rsv, p, err = o.encode(s, f, p, w); err != nil {
-			return err
-		}
-		h.Length = int64(len(p))
+		return o.putEncoded(h, f, p, w)
 	}
+	return o.put(h, p)
+}
+
+// putEncoded is put for a frame that passes Encoders first.
+func (o *out) putEncoded(h wire.Header, f Frame, p []byte, w *messageWriter) (err error) {
+	s := scratches.Get().(*scratch)
+	defer s.release()
+	if h.Rsv, p, err = o.encode(s, f, p, w); err != nil {
+		return err
+	}
+	h.Length = int64(len(p))
+	return o.put(h, p)
+}
+
+// put sends a frame whose turn has come.
+func (o *out) put(h wire.Header, p []byte) error {
 	switch {
 	case o.c.socket() != nil:
 		return o.post(h, p)

@@ -10,13 +10,10 @@ import (
 // rates are what a connection has received of late.
 type rates struct{ messages, bytes bucket }
 
-// measure holds a frame to MessageRate and ByteRate. Only the one who reads calls
-// it.
+// measure holds a frame to MessageRate and ByteRate, of which there is one at least.
+// Only the one who reads calls it.
 func (c *Conn) measure(h wire.Header) error {
 	messages, bytes := c.settings.MessageRate, c.settings.ByteRate
-	if messages <= 0 && bytes <= 0 {
-		return nil
-	}
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	rare := c.out.rare()

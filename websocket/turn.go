@@ -285,7 +285,7 @@ func (t *turn) lend(c *Conn) *in {
 	}
 	in.c, in.source, in.desk = c, &t.from, t.desk
 	if in.rules != c.settings { // of another connection, and between two messages
-		in.rules, in.dec = c.settings, c.settings.decoder()
+		in.follow(c.settings)
 	}
 	return in
 }

@@ -9,8 +9,8 @@ import (
 // stays with a context from call to call, so that a loop which reads with the
 // same one pays for it once.
 type watch struct {
-	source stoppable
 	done   <-chan struct{} // of the context; nil: none is watched
+	source stoppable
 	stop   func() bool
 	fired  chan struct{} // closed when the deadline has been set
 }

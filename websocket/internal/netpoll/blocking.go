@@ -112,7 +112,7 @@ func (r *lentRead) try(fd uintptr) bool {
 	p := r.lender.Lend()
 	if len(p) == 0 {
 		r.err = io.ErrShortBuffer // a read would take it for the end
-	} else if r.n, r.err = read(int(fd), p); r.n == 0 && r.err == nil {
+	} else if r.n, r.err = recv(int(fd), p); r.n == 0 && r.err == nil {
 		r.err = io.EOF
 	}
 	if r.err != nil {

@@ -94,7 +94,7 @@ func (s *Socket) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	n, err := read(int(s.fd), p)
+	n, err := recv(int(s.fd), p)
 	if n == 0 && err == nil {
 		return 0, io.EOF
 	}
