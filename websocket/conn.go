@@ -1,6 +1,7 @@
 package websocket
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"time"
@@ -257,9 +258,16 @@ func newConn(s Stream, v *settings, subprotocol string, buffered []byte) *Conn {
 }
 
 // patient returns a stream that waits for bytes without a buffer, if the stream
-// is of a kind that can.
+// is of a kind that can; below TLS it is one that costs less than package net's.
 func patient(s Stream) Stream {
-	if c, ok := s.(net.Conn); ok {
+	switch c := s.(type) {
+	case *tls.Conn:
+		if t, ok := c.NetConn().(*transport); ok {
+			if b := netpoll.NewBlocking(t.NetConn()); b != nil {
+				t.become(b)
+			}
+		}
+	case net.Conn:
 		if b := netpoll.NewBlocking(c); b != nil {
 			return b
 		}

@@ -12,7 +12,8 @@ import (
 
 // NewListener returns a listener to speak TLS on, for which a [Handler]'s connections
 // cost less: the loop reads them itself, as it reads plain ones, where it has to
-// leave others to a goroutine for as long as they are busy.
+// leave others to a goroutine for as long as they are busy. Those of [Accept] read and write
+// at less cost, too.
 //
 //	l, err := net.Listen("tcp", ":443")
 //	...
@@ -36,7 +37,7 @@ func (l listener) Accept() (net.Conn, error) {
 }
 
 // A transport is the connection that crypto/tls reads from and writes to, and keeps for
-// good: at first one of package net, later a carrier. Others may have kept it too, and
+// good: at first one of package net, later a carrier, or a netpoll.Blocking. Others may have kept it too, and
 // ask for its address while that changes.
 type transport struct{ conn atomic.Pointer[net.Conn] }
 
@@ -48,17 +49,26 @@ func newTransport(c net.Conn) *transport {
 
 func (t *transport) become(c net.Conn) { t.conn.Store(&c) }
 
-// NetConn returns the connection of package net.
-func (t *transport) NetConn() net.Conn { return *t.conn.Load() }
+// below is the connection that it is now.
+func (t *transport) below() net.Conn { return *t.conn.Load() }
 
-func (t *transport) Read(p []byte) (int, error)          { return t.NetConn().Read(p) }
-func (t *transport) Write(p []byte) (int, error)         { return t.NetConn().Write(p) }
-func (t *transport) Close() error                        { return t.NetConn().Close() }
-func (t *transport) LocalAddr() net.Addr                 { return t.NetConn().LocalAddr() }
-func (t *transport) RemoteAddr() net.Addr                { return t.NetConn().RemoteAddr() }
-func (t *transport) SetDeadline(at time.Time) error      { return t.NetConn().SetDeadline(at) }
-func (t *transport) SetReadDeadline(at time.Time) error  { return t.NetConn().SetReadDeadline(at) }
-func (t *transport) SetWriteDeadline(at time.Time) error { return t.NetConn().SetWriteDeadline(at) }
+// NetConn returns the connection of package net.
+func (t *transport) NetConn() net.Conn {
+	c := t.below()
+	if b, ok := c.(*netpoll.Blocking); ok {
+		return b.Conn
+	}
+	return c
+}
+
+func (t *transport) Read(p []byte) (int, error)          { return t.below().Read(p) }
+func (t *transport) Write(p []byte) (int, error)         { return t.below().Write(p) }
+func (t *transport) Close() error                        { return t.below().Close() }
+func (t *transport) LocalAddr() net.Addr                 { return t.below().LocalAddr() }
+func (t *transport) RemoteAddr() net.Addr                { return t.below().RemoteAddr() }
+func (t *transport) SetDeadline(at time.Time) error      { return t.below().SetDeadline(at) }
+func (t *transport) SetReadDeadline(at time.Time) error  { return t.below().SetReadDeadline(at) }
+func (t *transport) SetWriteDeadline(at time.Time) error { return t.below().SetWriteDeadline(at) }
 
 // SyscallConn returns the way to the descriptor.
 func (t *transport) SyscallConn() (syscall.RawConn, error) {
@@ -70,7 +80,7 @@ func (t *transport) SyscallConn() (syscall.RawConn, error) {
 
 // CloseWrite tells the peer that nothing more will be sent. Reading goes on.
 func (t *transport) CloseWrite() error {
-	if c, ok := t.NetConn().(interface{ CloseWrite() error }); ok {
+	if c, ok := t.below().(interface{ CloseWrite() error }); ok {
 		return c.CloseWrite()
 	}
 	return errors.ErrUnsupported

@@ -251,6 +251,7 @@ var (
 		{host{name: "Conn Bare", memory: true}, wstest.Bare, false, false},
 		{host{name: "Conn loopback", narrow: true}, wstest.TCP, false, false},
 		{host{name: "Conn TLS", tls: true, narrow: true}, wstest.TCP, false, false},
+		{host{name: "Conn TLS below", tls: true, below: true, narrow: true}, wstest.TCP, false, false},
 		{host{name: "Handler memory", memory: true}, wstest.TCP, true, false},
 		{host{name: "Handler loop", narrow: true}, wstest.TCP, true, false},
 		{host{name: "Handler TLS", tls: true, narrow: true}, wstest.TCP, true, false},

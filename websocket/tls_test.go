@@ -112,6 +112,48 @@ func TestFramesReadBeforeParking(t *testing.T) {
 	peer.want("text one")
 }
 
+// Who has kept what the listener accepted finds the TCP connection in it, though an
+// accepted Conn reads and writes in a way of its own.
+func TestNetConnBelowAConn(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := websocket.NewListener(tcp)
+	defer ln.Close()
+	s := &site{host: inTLS, connect: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, ln.Addr().String())
+	}}
+	served := async(func() error {
+		kept, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		taken := handOver{tls.Server(kept, certified())}
+		r, err := http.ReadRequest(bufio.NewReader(taken.Conn))
+		if err != nil {
+			return err
+		}
+		c, err := websocket.Accept(taken, r, nil)
+		if err != nil {
+			return err
+		}
+		defer c.CloseNow()
+		below := kept.(interface{ NetConn() net.Conn }).NetConn()
+		if below, ok := below.(*net.TCPConn); !ok || below.SetNoDelay(true) != nil {
+			t.Errorf("below is a %T", below)
+		}
+		return c.Write(bg, websocket.Text, []byte("hello"))
+	})
+	client, _ := held(t, s)
+	peer := handshaking(t, client)
+	peer.open(t)
+	peer.want("text hello")
+	if err := served(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A handOver is a ResponseWriter that gives away its connection.
 type handOver struct{ *tls.Conn }
 

@@ -32,10 +32,11 @@ func serveDuplex(ln net.Listener) error {
 	return serveHTTP(ln, mux)
 }
 
-// serveDuplexTLS is serveDuplex over TLS, with the listener that the library has for
-// that.
-func serveDuplexTLS(ln net.Listener, cert tls.Certificate) error {
-	return serveDuplex(tls.NewListener(websocket.NewListener(ln), &tls.Config{Certificates: []tls.Certificate{cert}}))
+// duplexTLS is a server over TLS, with the listener that the library has for that.
+func duplexTLS(serve func(net.Listener) error) func(net.Listener, tls.Certificate) error {
+	return func(ln net.Listener, cert tls.Certificate) error {
+		return serve(tls.NewListener(websocket.NewListener(ln), &tls.Config{Certificates: []tls.Certificate{cert}}))
+	}
 }
 
 // serveDuplexConn is the library with a goroutine for each connection.

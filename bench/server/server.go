@@ -42,8 +42,8 @@ type Contestant struct {
 // All are the contestants, in the order of the tables.
 var All = []Contestant{
 	{Name: "raw", Floor: true, Poller: true, Serve: serveRaw},
-	{Name: "duplex", Module: "github.com/duplexgo/duplex/websocket", Poller: true, Serve: serveDuplex, ServeTLS: serveDuplexTLS},
-	{Name: "duplex-conn", Module: "github.com/duplexgo/duplex/websocket", Serve: serveDuplexConn},
+	{Name: "duplex", Module: "github.com/duplexgo/duplex/websocket", Poller: true, Serve: serveDuplex, ServeTLS: duplexTLS(serveDuplex)},
+	{Name: "duplex-conn", Module: "github.com/duplexgo/duplex/websocket", Serve: serveDuplexConn, ServeTLS: duplexTLS(serveDuplexConn)},
 	{Name: "gobwas", Module: "github.com/gobwas/ws", Serve: serveGobwas},
 	{Name: "gorilla", Module: "github.com/gorilla/websocket", Serve: serveGorilla},
 	{Name: "gws", Module: "github.com/lxzan/gws", Serve: serveGws},

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// A Blocking is a connection of package net with two methods that wait at less
-// cost: ReadLent holds no buffer while it waits, and Write2 sets a deadline only
-// if it has to wait. A third, TryWrite, does not wait.
+// A Blocking is a connection of package net whose Read and Write cost less, with two
+// methods that wait at less cost: ReadLent holds no buffer while it waits, and Write2 sets
+// a deadline only if it has to wait. A third, TryWrite, does not wait.
 //
 // It owns no descriptor. The net.Conn does, whose methods pass through. Close may
 // be called by any goroutine at any time: it makes these methods return net.ErrClosed
@@ -38,7 +38,8 @@ type Lender interface {
 // callback bound once, so that a read allocates nothing.
 type lentRead struct {
 	callback func(fd uintptr) bool
-	lender   Lender
+	lender   Lender // nil: p is the buffer
+	p        []byte
 	n        int
 	err      error
 }
@@ -95,10 +96,20 @@ func (c *Blocking) CloseWrite() error {
 // lent, and l knows which it was; with any error it has been given back. l is
 // called within ReadLent, and must not use the connection: Close would wait for
 // itself.
-func (c *Blocking) ReadLent(l Lender) (n int, err error) {
+func (c *Blocking) ReadLent(l Lender) (n int, err error) { return c.read(l, nil) }
+
+// Read is net.Conn's.
+func (c *Blocking) Read(p []byte) (n int, err error) {
+	if len(p) == 0 {
+		return c.Conn.Read(p)
+	}
+	return c.read(nil, p)
+}
+
+func (c *Blocking) read(l Lender, p []byte) (n int, err error) {
 	r := &c.in
-	r.lender, r.n, r.err = l, 0, nil
-	defer func() { r.lender = nil }()
+	r.lender, r.p, r.n, r.err = l, p, 0, nil
+	defer func() { r.lender, r.p = nil, nil }()
 	if err := c.raw.Read(r.callback); err != nil {
 		return 0, renamed("read", err) // closed, or a deadline: nothing is lent
 	}
@@ -109,16 +120,25 @@ func (c *Blocking) ReadLent(l Lender) (n int, err error) {
 // to read; false makes it wait. It must try at the first call, too: RawConn.Read
 // forgets what came before it.
 func (r *lentRead) try(fd uintptr) bool {
-	p := r.lender.Lend()
+	p := r.p
+	if r.lender != nil {
+		p = r.lender.Lend()
+	}
 	if len(p) == 0 {
 		r.err = io.ErrShortBuffer // a read would take it for the end
 	} else if r.n, r.err = recv(int(fd), p); r.n == 0 && r.err == nil {
 		r.err = io.EOF
 	}
-	if r.err != nil {
+	if r.err != nil && r.lender != nil {
 		r.lender.GiveBack()
 	}
 	return r.err != ErrWouldBlock
+}
+
+// Write is net.Conn's.
+func (c *Blocking) Write(p []byte) (int, error) {
+	n, err := c.Write2(0, p, nil)
+	return int(n), err
 }
 
 // Write2 writes a and then b; either may be empty. Where the peer takes nothing

@@ -225,6 +225,58 @@ func TestReadLent(t *testing.T) {
 	})
 }
 
+// Read and Write are net.Conn's.
+func TestBlockingReadAndWrite(t *testing.T) {
+	onBoth(t, func(t *testing.T, c *Blocking, peer peer) {
+		local, remote := c.LocalAddr(), c.RemoteAddr()
+		mustWrite(t, peer, "0123456789ab")
+		b := make([]byte, 10)
+		for _, want := range []string{"0123456789", "ab"} {
+			if n, err := c.Read(b); string(b[:n]) != want || err != nil {
+				t.Errorf("%q, %v, want %q", b[:n], err, want)
+			}
+		}
+		if n, err := c.Read(nil); n != 0 || err != nil {
+			t.Errorf("of nothing: %d, %v", n, err)
+		}
+		late := make(chan string)
+		go func() {
+			n, _ := c.Read(b)
+			late <- string(b[:n])
+		}()
+		mustWrite(t, peer, "late")
+		if got := <-late; got != "late" {
+			t.Error(got)
+		}
+
+		p := large()
+		read := make(chan string)
+		go func() { read <- mustRead(t, peer, len(p)) }()
+		if n, err := c.Write(p); n != len(p) || err != nil {
+			t.Errorf("%d, %v", n, err)
+		}
+		if <-read != string(p) {
+			t.Error("what arrived is not what was written")
+		}
+
+		c.SetDeadline(time.Unix(1, 0))
+		_, err := c.Read(b)
+		wantOpError(t, err, "read", local, remote, os.ErrDeadlineExceeded)
+		_, err = c.Write(b)
+		wantOpError(t, err, "write", local, remote, os.ErrDeadlineExceeded)
+		c.SetDeadline(time.Time{})
+		peer.CloseWrite()
+		if n, err := c.Read(b); n != 0 || err != io.EOF {
+			t.Errorf("at the end: %d, %v", n, err)
+		}
+		c.Close()
+		_, err = c.Read(b)
+		wantOpError(t, err, "read", local, remote, net.ErrClosed)
+		_, err = c.Write(b)
+		wantOpError(t, err, "write", local, remote, net.ErrClosed)
+	})
+}
+
 func TestReadLentErrors(t *testing.T) {
 	// Each ends a read that waits.
 	for name, test := range map[string]struct {
