@@ -201,3 +201,7 @@ func (h *Handler) Hands() (idle int, open bool) {
 	}
 	return idle, open
 }
+
+// HoldsBuffer reports whether the receiving half of a Conn has a buffer. Only for one
+// whose reader waits, in fake time.
+func (c *Conn) HoldsBuffer() bool { return c.in.loan.lent() || cap(c.in.buf) > 64 }

@@ -2,6 +2,7 @@ package websocket
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"slices"
 	"sync/atomic"
@@ -58,6 +59,8 @@ type in struct {
 	watch  watch
 
 	source io.Reader // the stream, or a pump before it
+	first  [1]byte   // what is waited for where the source is frugal
+	frugal bool      // it has the rest of what it has read at hand: crypto/tls
 	part   []byte    // of the message: what a stopped Read had got together
 
 	// With extensions; see decode.go.
@@ -79,6 +82,7 @@ func newIn(c *Conn, buffered []byte) *in {
 	if s, ok := c.stream.(stoppable); ok && s.SetReadDeadline(time.Time{}) == nil {
 		in.source, in.watch.source = c.stream, s
 		in.lender, _ = c.stream.(*netpoll.Blocking)
+		_, in.frugal = c.stream.(*tls.Conn)
 	} else {
 		p := newPump(c.stream)
 		in.source, in.watch.source = p, p
@@ -648,13 +652,20 @@ func (in *in) receive(p []byte) (int, error) {
 	return 0, &opError{"reading", io.ErrNoProgress}
 }
 
-// wait is the stream's Read, without holding a buffer while it waits if it can.
+// wait is the stream's Read, without holding a buffer while it waits if it can. Over TLS
+// it waits for one byte: the others of a record have been decrypted with it.
 func (in *in) wait(p []byte) (int, error) {
 	switch {
 	case p != nil:
 		return in.source.Read(p)
 	case in.lender != nil:
 		return in.lender.ReadLent(in)
+	case in.frugal && !in.loan.lent():
+		n, err := in.source.Read(in.first[:])
+		if n > 0 {
+			in.Lend()[0] = in.first[0]
+		}
+		return n, err
 	}
 	return in.source.Read(in.Lend())
 }

@@ -19,10 +19,12 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/duplexgo/duplex/websocket"
 	"github.com/duplexgo/duplex/websocket/wire"
+	"github.com/duplexgo/duplex/websocket/wstest"
 )
 
 // A crumbler sends what is written to it in pieces of n bytes.
@@ -110,6 +112,36 @@ func TestFramesReadBeforeParking(t *testing.T) {
 	}
 	peer.open(t)
 	peer.want("text one")
+}
+
+// Over TLS, too, whoever waits for a message has no buffer.
+func TestReadOverTLSWaitsWithoutABuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := wstest.Streams()
+		defer theirs.Close()
+		server, client := tls.Server(ours, certified()), tls.Client(theirs, &tls.Config{InsecureSkipVerify: true})
+		shaken := async(server.Handshake)
+		if err := errors.Join(client.Handshake(), shaken()); err != nil {
+			t.Fatal(err)
+		}
+		c := websocket.Server(server, nil)
+		defer c.CloseNow()
+		peer := &raw{Peer: wstest.NewPeer(client, true), t: t}
+		for _, m := range []string{"", "short", message(3000), message(100_000), "last"} {
+			got := async(func() error { read(t, c, m); return nil })
+			synctest.Wait()
+			if c.HoldsBuffer() {
+				t.Errorf("a buffer is held before %d bytes", len(m))
+			}
+			frame := peer.text(m)
+			peer.send(frame[:1])
+			peer.send(frame[1 : len(frame)/2])
+			peer.send(frame[len(frame)/2:])
+			if err := got(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }
 
 // Who has kept what the listener accepted finds the TCP connection in it, though an
