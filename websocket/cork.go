@@ -1,6 +1,10 @@
 package websocket
 
-import "time"
+import (
+	"time"
+
+	"github.com/duplexgo/duplex/websocket/internal/netpoll"
+)
 
 // A cork lets frames gather without waiting for them to leave: answers to messages
 // that have come together leave together. Whoever reads a connection that no loop reads
@@ -21,6 +25,9 @@ func (o *out) corked() bool { return o.aside != nil && o.aside.cork != nil && o.
 func (o *out) plug() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.failed() != nil {
+		return
+	}
 	a := o.rare()
 	if a.cork == nil {
 		a.cork = &cork{alarm: alarm{c: o.c, do: (*Conn).corkDue}}
@@ -34,12 +41,18 @@ func (o *out) plug() {
 func (o *out) pull() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.pop()
+}
+
+// pop is pull with the mutex held.
+func (o *out) pop() {
 	if o.corked() {
 		o.aside.cork.in = false
 	}
 }
 
-// uncork pulls the cork and writes what has gathered.
+// uncork pulls the cork and has what has gathered written. It does not wait for that: it
+// may be what other goroutines have sent, more than the peer takes before it is read from.
 func (o *out) uncork() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -50,12 +63,12 @@ func (o *out) uncork() {
 	held := k.in || k.due
 	k.in = false
 	k.stop()
-	switch {
-	case !held || !o.pending():
-	case o.busy:
-		o.flushing()
+	switch _, socket := o.c.stream.(*netpoll.Blocking); {
+	case !held:
+	case socket && o.batch != nil && !o.busy && !o.flusher:
+		o.attempt()
 	default:
-		o.leadBatch()
+		o.flushing()
 	}
 }
 

@@ -318,3 +318,44 @@ func TestNothingGathersWithoutAWriteDeadline(t *testing.T) {
 		})
 	}
 }
+
+// A peer that sends back what it gets, and takes nothing while it does, makes this side's
+// writes wait, but not its reads: those would wait for each other.
+func TestReadDoesNotWaitForWritesOfOthers(t *testing.T) {
+	const n = 3000
+	test := func(t *testing.T, client, server *websocket.Conn) {
+		echoed := echoing(server)
+		p := []byte(message(1000))
+		wrote := async(func() error {
+			for range n {
+				if err := client.Write(bg, websocket.Binary, p); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		for i := range n {
+			if _, got, err := client.Read(bg); err != nil || len(got) != len(p) {
+				t.Fatalf("message %d: %d bytes, %v", i, len(got), err)
+			}
+		}
+		if err := wrote(); err != nil {
+			t.Error(err)
+		}
+		client.CloseNow()
+		echoed()
+	}
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		ours, theirs := wstest.Streams()
+		ours.SetBuffer(2 << 10)
+		theirs.SetBuffer(2 << 10)
+		client, server := websocket.Client(ours.As(kind), nil), websocket.Server(theirs.As(kind), nil)
+		defer client.CloseNow()
+		defer server.CloseNow()
+		test(t, client, server)
+	})
+	t.Run("sockets", func(t *testing.T) {
+		client, server := overTCP(t, &websocket.Options{WriteTimeout: prompt})
+		test(t, client, server)
+	})
+}

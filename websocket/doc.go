@@ -140,7 +140,8 @@
 //
 // Every method of a Conn may be called from any goroutine at any time. Frames
 // that goroutines write while another write is under way leave together in the
-// next call of the stream. Nothing panics for being called in the wrong order:
+// next call of the stream, and so do answers to messages that have come together;
+// see [Conn.Write]. Nothing panics for being called in the wrong order:
 // after an error that ends the connection every call returns it again.
 //
 // # Errors
@@ -179,7 +180,8 @@
 //  2. The frame is written with one call of the stream; or it joins the batch of
 //     frames that gathers while another call is under way.
 //     A parked connection's frames gather until all that has come is worked on,
-//     and what its socket does not take then leaves when there is room.
+//     and what its socket does not take then leaves when there is room. Those of
+//     any other gather while the next message has come already.
 //     Extensions encode it when its turn has come.
 //  3. Pongs and a close frame gather in the same batch, in their order.
 //  4. Messages of Send gather there, too, unless the peer is slow: then they wait

@@ -163,13 +163,16 @@ func (h *Handler) attend(c *Conn) {
 		if buf = p; cap(buf) > keepMessage {
 			buf = nil
 		}
-		if c.in.ready() {
+		last := !c.in.ready()
+		if last {
+			c.out.pull()
+		} else {
 			c.out.plug()
 		}
 		if !h.message(c, t, p) {
 			return
 		}
-		if !c.in.ready() {
+		if last {
 			c.out.uncork()
 		}
 	}

@@ -260,6 +260,7 @@ func (o *out) lineUp() {
 func (o *out) finish(err error, code CloseCode, reason string) {
 	o.closed = err
 	o.closing.Store(true)
+	o.pop() // it leaves at once
 	payload := wire.AppendClose(make([]byte, 0, wire.MaxControl), code, reason)
 	m := Prepare(MessageType(wire.OpClose), payload)
 	if o.writer == nil && (o.waits() || o.gathered() > maxBatch) {
