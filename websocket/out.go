@@ -158,21 +158,15 @@ func (o *out) proceed() {
 }
 
 // masked completes the header of a frame with n bytes of payload. A client masks
-// each frame with a key that nobody can foresee (RFC 6455, 5.3 and 10.3).
+// each frame with a key that nobody can foresee (RFC 6455, 5.3 and 10.3): the
+// generator behind rand is ChaCha8, seeded by the operating system.
 func (o *out) masked(h wire.Header, n int) wire.Header {
 	h.Length = int64(n)
 	if !o.c.settings.server {
-		h.Masked, h.Key = true, newKey()
+		h.Masked, h.Key = true, rand.Uint32()
 	}
 	return h
 }
-
-// newKey returns a masking key. The generator behind rand is ChaCha8, seeded by the
-// operating system. Within masked it would keep that from being inlined, for servers,
-// too.
-//
-//go:noinline
-func newKey() uint32 { return rand.Uint32() }
 
 // turn waits until a data frame of size bytes may join the batch, or be written
 // where the stream is free.
