@@ -77,30 +77,40 @@ func crumbling(connect func(context.Context, string, string) (net.Conn, error), 
 	}
 }
 
-// Frames that come in one packet with the opening handshake may lie in crypto/tls
-// before the loop knows the connection: no event tells of them.
-func TestFramesReadBeforeParking(t *testing.T) {
-	parks(t)
+// byHand serves one connection without net/http's server: serve gets the request of the
+// first record, and what the listener has accepted.
+func byHand(t *testing.T, serve func(w http.ResponseWriter, r *http.Request, kept net.Conn) error) (s *site, served func() error) {
+	t.Helper()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ln := websocket.NewListener(tcp)
-	defer ln.Close()
-	s := &site{host: inTLS, connect: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	t.Cleanup(func() { ln.Close() })
+	s = &site{host: inTLS, connect: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, ln.Addr().String())
 	}}
-	served := async(func() error {
-		c, err := ln.Accept()
+	return s, async(func() error {
+		kept, err := ln.Accept()
 		if err != nil {
 			return err
 		}
-		taken := handOver{tls.Server(c, certified())}
-		r, err := http.ReadRequest(bufio.NewReader(taken.Conn)) // the first record, and no more
-		if err == nil {
-			echoHandler(nil).ServeHTTP(taken, r)
+		taken := handOver{tls.Server(kept, certified())}
+		r, err := http.ReadRequest(bufio.NewReader(taken.Conn))
+		if err != nil {
+			return err
 		}
-		return err
+		return serve(taken, r, kept)
+	})
+}
+
+// Frames that come in one packet with the opening handshake may lie in crypto/tls
+// before the loop knows the connection: no event tells of them.
+func TestFramesReadBeforeParking(t *testing.T) {
+	parks(t)
+	s, served := byHand(t, func(w http.ResponseWriter, r *http.Request, _ net.Conn) error {
+		echoHandler(nil).ServeHTTP(w, r)
+		return nil
 	})
 	client, held := held(t, s)
 	held.hold = true
@@ -147,26 +157,8 @@ func TestReadOverTLSWaitsWithoutABuffer(t *testing.T) {
 // Who has kept what the listener accepted finds the TCP connection in it, though an
 // accepted Conn reads and writes in a way of its own.
 func TestNetConnBelowAConn(t *testing.T) {
-	tcp, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln := websocket.NewListener(tcp)
-	defer ln.Close()
-	s := &site{host: inTLS, connect: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, ln.Addr().String())
-	}}
-	served := async(func() error {
-		kept, err := ln.Accept()
-		if err != nil {
-			return err
-		}
-		taken := handOver{tls.Server(kept, certified())}
-		r, err := http.ReadRequest(bufio.NewReader(taken.Conn))
-		if err != nil {
-			return err
-		}
-		c, err := websocket.Accept(taken, r, nil)
+	s, served := byHand(t, func(w http.ResponseWriter, r *http.Request, kept net.Conn) error {
+		c, err := websocket.Accept(w, r, nil)
 		if err != nil {
 			return err
 		}
