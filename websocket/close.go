@@ -107,6 +107,8 @@ func (c *Conn) end(err error) error {
 		c.abort(broken.Code, broken.Msg, err)
 	} else if errors.As(err, &panicked) {
 		c.abort(CloseInternalError, "", err)
+	} else {
+		c.out.expel() // the peer may have ended its half only
 	}
 	c.cut(err)
 	return c.ending.cause()

@@ -63,13 +63,13 @@ func (o *out) uncork() {
 	held := k.in || k.due
 	k.in = false
 	k.stop()
-	switch _, socket := o.c.stream.(*netpoll.Blocking); {
-	case !held:
-	case socket && o.batch != nil && !o.busy && !o.flusher:
-		o.attempt()
-	default:
-		o.flushing()
+	if !held {
+		return
 	}
+	if _, ok := o.c.stream.(*netpoll.Blocking); ok && o.batch != nil && !o.busy && !o.flusher {
+		o.attempt() // an error shows in the next call
+	}
+	o.flushing()
 }
 
 // corkDue is the timer: somebody takes his time.
@@ -112,22 +112,31 @@ func (k *cork) stop() {
 // A hurried stream is one whose writes can be made not to wait.
 type hurried interface{ SetWriteDeadline(time.Time) error }
 
-// haste is how long CloseNow lets a stream take what has gathered.
+// haste is how long the end of a connection lets a stream take what has gathered.
 const haste = 10 * time.Millisecond
 
-// expel writes what has gathered, as far as the stream takes it now: a Write has
-// returned, and whoever ends the connection after that may count on it.
+// expel writes what has gathered, as far as the stream takes it now: a Write has returned,
+// and whoever ends the connection after that may count on it.
 func (o *out) expel() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	end := clock() + haste
+	if o.busy && (o.batch != nil || o.flusher) {
+		defer time.AfterFunc(haste, func() {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			o.change()
+		}).Stop()
+	}
+	for o.busy && (o.batch != nil || o.flusher) && clock() < end {
+		o.await()
+	}
 	if o.err != nil || o.busy || o.batch == nil || o.stuck.Load() {
 		return
 	}
 	if o.c.socket() != nil {
 		o.drain()
-		return
-	}
-	if s, ok := o.c.stream.(hurried); ok && s.SetWriteDeadline(time.Now().Add(haste)) == nil {
+	} else if s, ok := o.c.stream.(hurried); ok && s.SetWriteDeadline(time.Now().Add(haste)) == nil {
 		o.leadBatchBy(func(p []byte) error {
 			o.c.stream.Write(p) // the stream is about to be closed
 			return nil

@@ -359,3 +359,229 @@ func TestReadDoesNotWaitForWritesOfOthers(t *testing.T) {
 		test(t, client, server)
 	})
 }
+
+// Whatever has gathered, and whatever waits behind it because it did not fit, leaves
+// before a read waits, without the timer.
+func TestEverythingLeavesBeforeAReadWaits(t *testing.T) {
+	for name, test := range map[string]struct {
+		send func(t *testing.T, c *websocket.Conn, peer *raw)
+		want []string
+	}{
+		"more messages of Send than gather": {
+			func(t *testing.T, c *websocket.Conn, _ *raw) {
+				m := websocket.Prepare(websocket.Text, []byte(message(1000)))
+				for range 100 {
+					if err := c.Send(m); err != nil {
+						t.Fatal(err)
+					}
+				}
+			},
+			slices.Repeat([]string{"text 1000 bytes"}, 100),
+		},
+		"a message of Send behind one in fragments": {
+			func(t *testing.T, c *websocket.Conn, _ *raw) {
+				w, err := c.Writer(bg, websocket.Text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for range 2 {
+					w.Write([]byte(message(4000)))
+				}
+				if err := c.Send(websocket.Prepare(websocket.Text, []byte("sent"))); err != nil {
+					t.Fatal(err)
+				}
+				w.Close()
+			},
+			[]string{"text… 4000 bytes", "continuation 4000 bytes", "text sent"},
+		},
+		"a pong that finds no room": {
+			func(t *testing.T, c *websocket.Conn, peer *raw) {
+				for range 8 {
+					write(t, c, message(8<<10-10))
+				}
+				write(t, c, message(40)) // 64 KiB but for 6 bytes
+				peer.send(peer.frame(true, wire.OpPing, strings.Repeat("p", 125)))
+			},
+			append(slices.Repeat([]string{"text 8182 bytes"}, 8), "text "+message(40), "pong 125 bytes"),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			overWays(t, func(t *testing.T, w way) {
+				if w.handler || w.deflate {
+					t.Skip("the test reads, and counts bytes")
+				}
+				e, peer := w.against(t, &websocket.Options{PingInterval: -1})
+				peer.send(peer.text("1"), peer.text("2"))
+				e.read("1")
+				sent := async(func() error { test.send(t, e.Conn, peer); return nil })
+				read := async(func() error {
+					sent()
+					e.read("2")
+					_, err := e.next()
+					return err
+				})
+				peer.want(test.want...)
+				peer.send(peer.text("3"))
+				if err := read(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A peer that has said all that it has to say still gets the answers.
+func TestAnswersAtTheEndOfTheStream(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		e, peer := w.against(t, nil)
+		half, ok := peer.Stream.(interface{ CloseWrite() error })
+		if !ok || w.kind == wstest.Bare {
+			t.Skip("the stream has no end of one direction")
+		}
+		peer.send(peer.text("1"), peer.text("2"))
+		e.read("1")
+		write(t, e.Conn, "one")
+		half.CloseWrite()
+		e.read("2")
+		ended := e.reading()
+		peer.want("text one")
+		peer.Close()
+		if ended() == nil {
+			t.Error("the end was a message")
+		}
+	})
+}
+
+// Waiting under the cork does not make a peer slow.
+func TestSendUnderTheCorkIsNotRefused(t *testing.T) {
+	logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+		peer.s.Peer().SetBuffer(10 << 20)
+		read(t, c, "1")
+		m := websocket.Prepare(websocket.Text, []byte(message(300<<10)))
+		for i := range 10 {
+			if err := c.Send(m); err != nil {
+				t.Fatalf("message %d: %v", i, err)
+			}
+			time.Sleep(10 * time.Microsecond)
+		}
+	}, "1", "2")
+}
+
+// Behind somebody else's write there is no cork: a Write waits for it, as ever.
+func TestNothingGathersBehindAWriteThatWaits(t *testing.T) {
+	logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+		peer.s.Peer().SetBuffer(1 << 10)
+		long := async(func() error { return c.Write(bg, websocket.Text, []byte(message(16<<10))) })
+		synctest.Wait()
+		read(t, c, "1")
+		returned := false
+		short := async(func() error { defer func() { returned = true }(); return c.Write(bg, websocket.Text, []byte("one")) })
+		synctest.Wait()
+		if returned {
+			t.Error("Write has not waited for its turn")
+		}
+		peer.want("text 16384 bytes", "text one")
+		if err := errors.Join(long(), short()); err != nil {
+			t.Error(err)
+		}
+	}, "1", "2")
+}
+
+// In a Handler, too, only another message holds an answer back, and nothing else that
+// has come with this one.
+func TestHandlerAnswersAheadOfWhatIsNoMessage(t *testing.T) {
+	for _, h := range hosts {
+		t.Run(h.name, func(t *testing.T) {
+			inTime(t, h.memory, func(t *testing.T) {
+				s := h.run(t, echoHandler(nil))
+				peer := s.peer(t)
+				for _, behind := range [][]byte{peer.frame(true, wire.OpPing, "p"), peer.frame(false, wire.OpText, "part")} {
+					begin := time.Now()
+					peer.send(peer.text("1"), behind)
+					peer.want("text 1")
+					if d := time.Since(begin); h.memory && d != 0 {
+						t.Errorf("answered after %v", d)
+					}
+					if behind[0]&0x80 != 0 {
+						peer.want("pong p")
+					}
+				}
+			})
+		})
+	}
+}
+
+// Goroutines that send in every way, beside one that answers messages which come
+// together: nothing is lost, doubled or put out of its order.
+func TestSendingInEveryWayUnderTheCork(t *testing.T) {
+	overWays(t, func(t *testing.T, w way) {
+		if w.handler {
+			t.Skip("the test reads")
+		}
+		const n = 300
+		server, client := w.pair(t, &websocket.Options{WriteTimeout: prompt, SendLimit: -1})
+		prepared := func(p []byte) *websocket.Prepared { return websocket.Prepare(websocket.Binary, p) }
+		ways := []func(p []byte) error{
+			func(p []byte) error { return server.Send(prepared(p)) },
+			func(p []byte) error { return server.WritePrepared(bg, prepared(p)) },
+			func(p []byte) error { return server.Write(bg, websocket.Binary, p) },
+			func(p []byte) error {
+				m, err := server.Writer(bg, websocket.Binary)
+				if err != nil {
+					return err
+				}
+				for len(p) > 0 {
+					k := min(len(p), 5000)
+					m.Write(p[:k])
+					p = p[k:]
+				}
+				return m.Close()
+			},
+		}
+		// numbered returns the i-th message of a sender: its name, the number, and some
+		// bytes, in some cases many.
+		numbered := func(who, i int) []byte {
+			size := 10 + i*37%300
+			if i%16 == who {
+				size += i * 199 % (70 << 10)
+			}
+			return append([]byte{byte(who), byte(i >> 8), byte(i)}, message(size)...)
+		}
+		var sending sync.WaitGroup
+		for who, send := range ways {
+			sending.Go(func() {
+				for i := range n {
+					if err := send(numbered(who, i)); err != nil {
+						t.Errorf("sender %d, message %d: %v", who, i, err)
+						return
+					}
+				}
+			})
+		}
+		echo := len(ways)
+		sending.Go(func() {
+			for i := range n {
+				if err := client.Write(bg, websocket.Binary, numbered(echo, i)); err != nil {
+					t.Errorf("the client's message %d: %v", i, err)
+					return
+				}
+			}
+		})
+		echoed := echoing(server.Conn)
+		next := make([]int, len(ways)+1)
+		for range n * len(next) {
+			_, p, err := client.Read(bg)
+			if err != nil {
+				t.Fatalf("after %v: %v", next, err)
+			}
+			who := int(p[0])
+			if want := numbered(who, next[who]); string(p) != string(want) {
+				t.Fatalf("sender %d: %d bytes, number %d, want %d bytes, number %d", who, len(p), int(p[1])<<8|int(p[2]), len(want), next[who])
+			}
+			next[who]++
+		}
+		sending.Wait()
+		client.CloseNow()
+		echoed()
+	})
+}

@@ -145,7 +145,6 @@ func (h *Handler) attend(c *Conn) {
 	for busy := c.stay(); ; {
 		t, p, err := c.in.message(buf[:0])
 		if err != nil {
-			c.out.uncork()
 			if c.parking.loop == nil || !isTimeout(err) || c.ending.ended() {
 				c.depart(err)
 				return
@@ -163,17 +162,9 @@ func (h *Handler) attend(c *Conn) {
 		if buf = p; cap(buf) > keepMessage {
 			buf = nil
 		}
-		last := !c.in.ready()
-		if last {
-			c.out.pull()
-		} else {
-			c.out.plug()
-		}
+		c.in.foresee()
 		if !h.message(c, t, p) {
 			return
-		}
-		if last {
-			c.out.uncork()
 		}
 	}
 }

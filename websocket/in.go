@@ -88,7 +88,7 @@ func newIn(c *Conn, buffered []byte) *in {
 		in.source, in.watch.source = p, p
 	}
 	if s, ok := c.stream.(hurried); ok && s.SetWriteDeadline(time.Time{}) == nil {
-		in.corks = true
+		in.corks = true // else CloseNow could lose what a Write has returned for
 	}
 	in.keep(buffered)
 	return in
@@ -163,9 +163,7 @@ func (in *in) acquire(ctx context.Context) error {
 }
 
 func (in *in) release() {
-	if more := in.corks && in.ready(); more != in.more {
-		in.foresee(more)
-	}
+	in.foresee()
 	if in.r == in.w {
 		in.giveBack()
 	}
@@ -175,9 +173,13 @@ func (in *in) release() {
 	}
 }
 
-// foresee is called when the next call of an application that reads will find a message
-// without waiting, or will not any more: what it sends meanwhile leaves together.
-func (in *in) foresee(more bool) {
+// foresee looks whether another message is to be had without waiting: what the
+// application sends until then leaves together.
+func (in *in) foresee() {
+	more := in.corks && in.ready()
+	if more == in.more {
+		return
+	}
 	if in.more = more; more {
 		in.corked = true
 		in.c.out.plug()

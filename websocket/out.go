@@ -138,7 +138,7 @@ func (o *out) put(h wire.Header, p []byte) error {
 	switch {
 	case o.c.socket() != nil:
 		return o.post(h, p)
-	case o.corked() && len(p) <= gatherSize:
+	case o.corked() && !o.busy && len(p) <= gatherSize:
 		o.gather(h, p)
 		o.aside.cork.keep()
 		return nil
@@ -390,7 +390,7 @@ func (o *out) background() {
 	switch {
 	case o.c.socket() != nil:
 		o.soon()
-	case o.corked():
+	case o.corked() && !o.waits() && o.gathered() < maxBatch/2: // else it would wait though the peer is not slow
 		o.aside.cork.keep()
 	default:
 		o.flushing()

@@ -95,7 +95,7 @@ func (o *out) prepared(ctx context.Context, m *Prepared) error {
 		o.join(m)
 		o.soon()
 		return nil
-	case o.corked() && len(m.frame) <= gatherSize:
+	case o.corked() && !o.busy && len(m.frame) <= gatherSize:
 		o.join(m)
 		o.aside.cork.keep()
 		return nil
