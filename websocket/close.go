@@ -84,12 +84,13 @@ func (c *Conn) CloseWrite(code CloseCode, reason string) error {
 }
 
 // CloseNow ends the connection without a closing handshake: a peer sees 1006. What
-// has gathered of Writes that have returned is sent if the stream takes it at once.
-// Calls that wait return a [*CloseError], and so does every later one. It is
+// Writes that have returned have let gather is sent if the stream takes it within 10 ms;
+// in a [Handler]'s Conn, if the socket has room. Calls that wait return a [*CloseError], and so does every later one. It is
 // harmless after Close, and the thing to defer.
 func (c *Conn) CloseNow() error {
-	c.out.expel()
-	return c.cut(&CloseError{Code: CloseAbnormal, Local: true})
+	end := &CloseError{Code: CloseAbnormal, Local: true}
+	c.out.expel(end)
+	return c.cut(end)
 }
 
 // end ends the connection as the end of receiving asks for, and returns why it has
@@ -108,7 +109,7 @@ func (c *Conn) end(err error) error {
 	} else if errors.As(err, &panicked) {
 		c.abort(CloseInternalError, "", err)
 	} else {
-		c.out.expel() // the peer may have ended its half only
+		c.out.expel(err) // the peer may have ended its half only
 	}
 	c.cut(err)
 	return c.ending.cause()

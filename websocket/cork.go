@@ -13,7 +13,8 @@ import (
 // takes its time between two messages holds nothing up for longer than patience.
 type cork struct {
 	in    bool        // frames gather
-	due   bool        // something has, and the timer runs
+	round uint64      // of the last batch in which some have
+	due   bool        // the timer runs
 	alarm alarm       // the timer, in a Handler's Conn
 	timer *time.Timer // in any other; nil: has not been needed
 }
@@ -83,6 +84,7 @@ func (c *Conn) corkDue() {
 
 // keep is called when something has gathered under the cork: it leaves in time.
 func (k *cork) keep() {
+	k.round = k.alarm.c.out.round
 	if k.due {
 		return
 	}
@@ -109,37 +111,31 @@ func (k *cork) stop() {
 	}
 }
 
-// A hurried stream is one whose writes can be made not to wait.
-type hurried interface{ SetWriteDeadline(time.Time) error }
-
 // haste is how long the end of a connection lets a stream take what has gathered.
 const haste = 10 * time.Millisecond
 
-// expel writes what has gathered, as far as the stream takes it now: a Write has returned,
-// and whoever ends the connection after that may count on it.
-func (o *out) expel() {
+// expel writes what has gathered under the cork, as far as the stream takes it in a
+// moment, before the connection is cut with end: a Write has returned, and whoever ends the
+// connection after that may count on it.
+func (o *out) expel(end error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	end := clock() + haste
-	if o.busy && (o.batch != nil || o.flusher) {
-		defer time.AfterFunc(haste, func() {
-			o.mu.Lock()
-			defer o.mu.Unlock()
-			o.change()
-		}).Stop()
-	}
-	for o.busy && (o.batch != nil || o.flusher) && clock() < end {
-		o.await()
-	}
-	if o.err != nil || o.busy || o.batch == nil || o.stuck.Load() {
+	if o.c.socket() != nil {
+		if o.err == nil && o.batch != nil && !o.busy && !o.stuck.Load() {
+			o.drain()
+		}
 		return
 	}
-	if o.c.socket() != nil {
-		o.drain()
-	} else if s, ok := o.c.stream.(hurried); ok && s.SetWriteDeadline(time.Now().Add(haste)) == nil {
-		o.leadBatchBy(func(p []byte) error {
-			o.c.stream.Write(p) // the stream is about to be closed
-			return nil
-		})
+	if o.aside == nil || o.aside.cork == nil || o.flushed >= o.aside.cork.round {
+		return
+	}
+	last := o.aside.cork.round
+	defer time.AfterFunc(haste, func() { o.c.cut(end) }).Stop() // whoever writes then is done
+	for o.err == nil && o.flushed < last {
+		if o.busy {
+			o.await()
+		} else {
+			o.leadBatch()
+		}
 	}
 }

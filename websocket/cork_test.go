@@ -246,20 +246,39 @@ func TestCloseNowSendsWhatHasGathered(t *testing.T) {
 		e.CloseNow()
 		peer.want("text one", "*")
 	})
-	t.Run("stuck", func(t *testing.T) {
+	for name, long := range map[string]int{"stuck": 0, "stuck behind another write": 100_000} {
+		t.Run(name, func(t *testing.T) {
+			logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
+				read(t, c, "1")
+				write(t, c, "one")
+				peer.s.Peer().SetBuffer(0)
+				if long > 0 {
+					defer async(func() error { return c.Write(bg, websocket.Text, []byte(message(long))) })()
+					synctest.Wait()
+				}
+				begin := time.Now()
+				c.CloseNow()
+				if d := time.Since(begin); d != 10*time.Millisecond {
+					t.Errorf("CloseNow took %v", d)
+				}
+				var closed *websocket.CloseError
+				if err := c.Write(bg, websocket.Text, nil); !errors.As(err, &closed) || !closed.Local {
+					t.Errorf("after CloseNow: %v", err)
+				}
+			}, "1", "2")
+		})
+	}
+	t.Run("beside another write", func(t *testing.T) {
 		logged(t, func(t *testing.T, c *websocket.Conn, l *writeLog, peer *raw) {
-			peer.s.Peer().SetBuffer(0)
 			read(t, c, "1")
 			write(t, c, "one")
-			begin := time.Now()
-			c.CloseNow()
-			if d := time.Since(begin); d > 10*time.Millisecond {
-				t.Errorf("CloseNow took %v", d)
-			}
-			var closed *websocket.CloseError
-			if err := c.Write(bg, websocket.Text, nil); !errors.As(err, &closed) || !closed.Local {
-				t.Errorf("after CloseNow: %v", err)
-			}
+			peer.s.Peer().SetBuffer(1 << 10)
+			long := async(func() error { return c.Write(bg, websocket.Text, []byte(message(16<<10))) })
+			synctest.Wait()
+			closed := async(c.CloseNow)
+			peer.want("text one")
+			closed()
+			long()
 		}, "1", "2")
 	})
 }
@@ -296,27 +315,32 @@ func TestGatheredForAPeerThatTakesNothing(t *testing.T) {
 	}, "1", "2")
 }
 
-// A stream on which CloseNow could not make a write end in time gathers nothing.
-func TestNothingGathersWithoutAWriteDeadline(t *testing.T) {
-	for _, kind := range wstest.Kinds {
-		synctest.Test(t, func(t *testing.T) {
-			ours, theirs := wstest.Streams()
-			c := websocket.Server(ours.As(kind), nil)
-			defer c.CloseNow()
-			peer := &raw{Peer: wstest.NewPeer(theirs, true), t: t, s: theirs}
-			defer theirs.Close()
-			peer.send(peer.text("1"), peer.text("2"))
-			read(t, c, "1")
-			write(t, c, "one")
-			want := 1
-			if _, limits := ours.As(kind).(net.Conn); limits {
-				want = 0
-			}
-			if got := ours.Stats().Writes; got != want {
-				t.Errorf("%v: %d writes, want %d", kind, got, want)
-			}
-		})
-	}
+// No stream needs more than its three methods for that, and a deadline that somebody has
+// set is his.
+func TestAnswersGatherOverAnyStream(t *testing.T) {
+	overKinds(t, func(t *testing.T, kind wstest.Kind) {
+		ours, theirs := wstest.Streams()
+		defer theirs.Close()
+		ours.SetWriteDeadline(time.Now().Add(time.Minute))
+		c := websocket.Server(ours.As(kind), &websocket.Options{PingInterval: -1, WriteTimeout: time.Hour})
+		defer c.CloseNow()
+		peer := &raw{Peer: wstest.NewPeer(theirs, true), t: t, s: theirs}
+		peer.send(peer.text("1"), peer.text("2"))
+		read(t, c, "1")
+		write(t, c, "one")
+		if n := ours.Stats().Writes; n != 0 {
+			t.Errorf("%d writes", n)
+		}
+		read(t, c, "2")
+		write(t, c, "two")
+		peer.want("text one", "text two")
+
+		begin := time.Now()
+		ours.SetBuffer(0)
+		if err := c.Write(bg, websocket.Text, nil); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(begin) != time.Minute {
+			t.Errorf("%v after %v, want the caller's deadline", err, time.Since(begin))
+		}
+	})
 }
 
 // A peer that sends back what it gets, and takes nothing while it does, makes this side's

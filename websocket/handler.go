@@ -162,7 +162,7 @@ func (h *Handler) attend(c *Conn) {
 		if buf = p; cap(buf) > keepMessage {
 			buf = nil
 		}
-		c.in.foresee()
+		c.in.pause()
 		if !h.message(c, t, p) {
 			return
 		}

@@ -47,7 +47,6 @@ type in struct {
 	skipping bool        // what is left of the message is thrown away
 	pending  bool        // the Decoders have not put out all of the frame in hand
 	metered  bool        // the peer has rates to keep to
-	corks    bool        // what is sent while messages are at hand gathers
 	more     bool        // the next one has come already
 	corked   bool        // that has been so since the last read from the stream
 
@@ -86,9 +85,6 @@ func newIn(c *Conn, buffered []byte) *in {
 	} else {
 		p := newPump(c.stream)
 		in.source, in.watch.source = p, p
-	}
-	if s, ok := c.stream.(hurried); ok && s.SetWriteDeadline(time.Time{}) == nil {
-		in.corks = true // else CloseNow could lose what a Write has returned for
 	}
 	in.keep(buffered)
 	return in
@@ -163,20 +159,25 @@ func (in *in) acquire(ctx context.Context) error {
 }
 
 func (in *in) release() {
-	in.foresee()
-	if in.r == in.w {
-		in.giveBack()
-	}
+	in.pause()
 	in.lock.release()
 	if in.c.ending.ended() {
 		in.letGo()
 	}
 }
 
+// pause is called between two calls for a message, or a part of one.
+func (in *in) pause() {
+	in.foresee()
+	if in.r == in.w {
+		in.giveBack()
+	}
+}
+
 // foresee looks whether another message is to be had without waiting: what the
 // application sends until then leaves together.
 func (in *in) foresee() {
-	more := in.corks && in.ready()
+	more := in.ready()
 	if more == in.more {
 		return
 	}

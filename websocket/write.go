@@ -14,9 +14,9 @@ var errMessageType = errors.New("websocket: write: the type of a message is Text
 // returns when the stream has taken the bytes; p is the caller's again then.
 //
 // Answers to messages that have come together leave together, too: while the next
-// message can be read without waiting, up to 64 KiB of short ones gather and Write returns
-// at once. They leave with the last of them, before a Read that waits, and after a
-// millisecond at the latest; an error shows in a later call.
+// message can be read without waiting, up to 64 KiB of short ones gather, in whatever way
+// they are sent, and Write returns at once. They leave with the last of them, when a Read
+// has to wait, and after a millisecond at the latest; an error shows in a later call.
 //
 // ctx bounds only the wait for a turn: until then it stops the Write, and nothing
 // of the message was sent. From then on [Options.WriteTimeout] rules: a peer that
