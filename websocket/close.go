@@ -85,8 +85,8 @@ func (c *Conn) CloseWrite(code CloseCode, reason string) error {
 
 // CloseNow ends the connection without a closing handshake: a peer sees 1006. What
 // Writes that have returned have let gather is sent if the stream takes it within 10 ms;
-// in a [Handler]'s Conn, if the socket has room. Calls that wait return a [*CloseError], and so does every later one. It is
-// harmless after Close, and the thing to defer.
+// in a [Handler]'s Conn, if the socket has room. Calls that wait return a [*CloseError],
+// and so does every later one. It is harmless after Close, and the thing to defer.
 func (c *Conn) CloseNow() error {
 	end := &CloseError{Code: CloseAbnormal, Local: true}
 	c.out.expel(end)

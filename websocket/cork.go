@@ -129,13 +129,6 @@ func (o *out) expel(end error) {
 	if o.aside == nil || o.aside.cork == nil || o.flushed >= o.aside.cork.round {
 		return
 	}
-	last := o.aside.cork.round
 	defer time.AfterFunc(haste, func() { o.c.cut(end) }).Stop() // whoever writes then is done
-	for o.err == nil && o.flushed < last {
-		if o.busy {
-			o.await()
-		} else {
-			o.leadBatch()
-		}
-	}
+	o.flush(o.aside.cork.round)
 }

@@ -37,8 +37,8 @@ func (l listener) Accept() (net.Conn, error) {
 }
 
 // A transport is the connection that crypto/tls reads from and writes to, and keeps for
-// good: at first one of package net, later a carrier, or a netpoll.Blocking. Others may have kept it too, and
-// ask for its address while that changes.
+// good: at first one of package net, later a carrier, or a netpoll.Blocking. Others may
+// have kept it too, and ask for its address while that changes.
 type transport struct{ conn atomic.Pointer[net.Conn] }
 
 func newTransport(c net.Conn) *transport {
